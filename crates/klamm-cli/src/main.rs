@@ -1,0 +1,2 @@
+//! The binary klamm.
+fn main() {}

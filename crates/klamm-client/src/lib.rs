@@ -1,0 +1,1 @@
+//! The native client: admin, producer and consumer.

@@ -1,0 +1,1 @@
+//! Kafka's encodings: budgeted reader, writer and the Message trait.

@@ -1,0 +1,1 @@
+//! The runtime for replicated state machines on internal topics.

@@ -1,0 +1,1 @@
+//! The one seam to clock, disk, network and random source.

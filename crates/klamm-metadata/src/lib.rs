@@ -1,0 +1,1 @@
+//! The cluster's metadata as an immutable image, rebuilt from records.

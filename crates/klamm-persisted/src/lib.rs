@@ -1,0 +1,1 @@
+//! Kafka's records on disk, generated from its schemas.

@@ -1,0 +1,1 @@
+//! Record batches: view, iterate, build, compress, validate.

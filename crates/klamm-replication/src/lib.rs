@@ -1,0 +1,1 @@
+//! A partition's leader state: high watermark, waiting fetches and produces.

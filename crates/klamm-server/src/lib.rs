@@ -1,0 +1,1 @@
+//! Assembles a node from its roles; the embedded door.

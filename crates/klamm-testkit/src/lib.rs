@@ -1,0 +1,1 @@
+//! Test support: nodes, a raw client, real Kafka clients.
