@@ -1,0 +1,176 @@
+//! The disk as a trait: positional reads and writes, explicit syncs of files and directories.
+//!
+//! Nothing is durable before the `sync` that covers it: a file's bytes need [`DiskFile::sync`],
+//! its name needs [`Disk::sync_dir`] of the directory that holds it.
+
+use std::fmt::Debug;
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How to open a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// It must exist; it is only read.
+    Read,
+    /// It must exist; it is read and written.
+    ReadWrite,
+    /// It is made if it does not exist; it is read and written.
+    Create,
+    /// It must not exist; it is read and written.
+    CreateNew,
+}
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// File name without the path. Names that are not UTF-8 are left out of listings: none is ours.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// Length in bytes; 0 for a directory.
+    pub len: u64,
+}
+
+/// Room on the file system of a directory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// The size of the file system.
+    pub total_bytes: u64,
+    /// What an unprivileged process can still use.
+    pub usable_bytes: u64,
+}
+
+/// A lock on a file, held until it is dropped or the process ends.
+pub trait DiskLock: Send + Sync + Debug {}
+
+/// The files of a node.
+pub trait Disk: Send + Sync + Debug {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// Those of `open(2)`.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+    /// Makes a directory and its parents; no error if it exists.
+    ///
+    /// # Errors
+    /// Those of `mkdir(2)`.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// The entries of a directory, sorted by name.
+    ///
+    /// # Errors
+    /// Those of `readdir(3)`.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    /// The length of a file in bytes, `None` if nothing has that name.
+    ///
+    /// # Errors
+    /// Those of `stat(2)`, except "not found".
+    fn file_len(&self, path: &Path) -> io::Result<Option<u64>>;
+    /// Renames a file or directory, replacing a file of the new name.
+    ///
+    /// # Errors
+    /// Those of `rename(2)`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Those of `unlink(2)`.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all in it.
+    ///
+    /// # Errors
+    /// Those of `rmdir(2)` and `unlink(2)`.
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// Those of `fsync(2)`; what is durable is then unknown and the caller must not retry.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes an exclusive lock on a file, made if it does not exist.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another process holds it, else those of `open(2)`.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
+    /// How much room there is.
+    ///
+    /// # Errors
+    /// Those of `statvfs(3)`.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+}
+
+/// An open file. All positions are bytes from its start; there is no cursor.
+pub trait DiskFile: Send + Sync + Debug {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    fn len(&self) -> io::Result<u64>;
+    /// Reads until `into` is full or the file ends; gives how many bytes.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`.
+    fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Writes all of `parts`, one after another, at `position`.
+    ///
+    /// # Errors
+    /// Those of `pwritev(2)`; part of the bytes may then have been written.
+    fn write_all_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()>;
+    /// Makes the bytes and the length durable (`fdatasync`).
+    ///
+    /// # Errors
+    /// Those of `fdatasync(2)`; the pages may be lost and the caller must not retry.
+    fn sync(&self) -> io::Result<()>;
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    /// Those of `ftruncate(2)`.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Asks for room up to `len` bytes without changing the length; a file system that cannot
+    /// is no error.
+    ///
+    /// # Errors
+    /// Those of `fallocate(2)`, except "not supported".
+    fn reserve(&self, len: u64) -> io::Result<()>;
+    /// Whether a read of the range would not wait for a device. A guess: the file's first and
+    /// last pages and every [`RESIDENCY_STRIDE_BYTES`] between are asked for.
+    fn is_resident(&self, position: u64, len: u64) -> bool;
+    /// The descriptor for `sendfile(2)`, where there is one.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+    /// Whether the file is empty.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// How far apart [`DiskFile::is_resident`] asks: the kernel's read-ahead fills in between.
+pub const RESIDENCY_STRIDE_BYTES: u64 = 128 * 1024;
+
+/// A range of a file that is on its way to a client.
+#[derive(Debug, Clone)]
+pub struct FileSlice {
+    /// The file.
+    pub file: Arc<dyn DiskFile>,
+    /// Where the range starts.
+    pub position: u64,
+    /// How many bytes.
+    pub len: u32,
+}
+
+impl FileSlice {
+    /// Copies the range into memory.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`; `UnexpectedEof` if the file is shorter than the range.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.len as usize];
+        let n = self.file.read_at(&mut bytes, self.position)?;
+        if n < bytes.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(bytes)
+    }
+}

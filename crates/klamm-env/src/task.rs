@@ -1,0 +1,66 @@
+//! Threads, tasks and timers: a worker is one thread with one single-threaded runtime.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+
+/// How many events a worker takes from the kernel at once; few, so that a worker that has one
+/// busy connection among many stays fair.
+const EVENTS_PER_TURN: usize = 256;
+
+/// Runs `main` to its end on this thread, with the tasks that it spawns.
+///
+/// # Errors
+/// The kernel refused the event queue.
+pub fn run_worker<F: Future>(main: F) -> io::Result<F::Output> {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_io_events_per_tick(EVENTS_PER_TURN)
+        .build()?;
+    Ok(LocalSet::new().block_on(&runtime, main))
+}
+
+/// Starts a named thread.
+///
+/// # Errors
+/// The kernel refused it.
+pub fn spawn_thread<F>(name: &str, main: F) -> io::Result<std::thread::JoinHandle<()>>
+where
+    F: FnOnce() + Send + 'static,
+{
+    std::thread::Builder::new().name(name.to_owned()).stack_size(THREAD_STACK_BYTES).spawn(main)
+}
+
+/// Stack of our threads. Only touched pages cost memory; deep recursion exists nowhere.
+pub const THREAD_STACK_BYTES: usize = 1024 * 1024;
+
+/// Starts a task on this worker.
+pub fn spawn_local<F: Future<Output = ()> + 'static>(task: F) -> tokio::task::JoinHandle<()> {
+    tokio::task::spawn_local(task)
+}
+
+/// Waits; only tasks of a worker may.
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// Runs a call that may wait for a device, away from the worker.
+///
+/// # Errors
+/// The call panicked.
+pub async fn blocking<T, F>(call: F) -> io::Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    tokio::task::spawn_blocking(call).await.map_err(io::Error::other)
+}
+
+/// Gives `future` at most `limit`; `None` if it took longer.
+pub async fn timeout<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    tokio::time::timeout(limit, future).await.ok()
+}
