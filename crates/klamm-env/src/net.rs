@@ -4,10 +4,13 @@ use std::io::{self, IoSlice};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Socket buffer sizes and the like.
@@ -146,6 +149,33 @@ impl Socket {
     /// The runtime is shutting down.
     pub async fn writable(&self) -> io::Result<()> {
         self.0.writable().await
+    }
+
+    /// Reads what there is, or arranges to be woken when there is something; 0 means that the
+    /// other side has closed. A read that does not fill `into` is not followed by a second
+    /// system call that only says "nothing more".
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(into);
+        match Pin::new(&mut self.0).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(buffer.filled().len())),
+            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Ready when there may be room to write; else arranges to be woken.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_write_ready(cx)
+    }
+
+    /// As [`Socket::try_write`], telling the kernel that more follows at once.
+    ///
+    /// # Errors
+    /// As [`Socket::try_write`].
+    pub fn try_write_more(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_io(Interest::WRITABLE, || {
+            Ok(rustix::net::send(self.0.as_fd(), bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+        })
     }
 
     /// Reads what there is; 0 means that the other side has closed.

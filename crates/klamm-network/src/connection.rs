@@ -1,0 +1,440 @@
+//! One connection: frames in, replies out, in the order of the requests.
+//!
+//! The task is one `poll` that moves bytes as long as anything moves: finished requests to the
+//! outbox, the outbox to the socket, the socket to frames, frames to the session. While a reply
+//! waits for room in the socket or a request may not start yet, nothing is read: a client that
+//! does not read its answers stops itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use klamm_env::net::Socket;
+use klamm_env::{FileSlice, Moment, task};
+
+use crate::frames::{FrameError, Front, LargeFrame, SMALL_FRAME_BYTES_MAX, front};
+use crate::outbox::Outbox;
+use crate::permits::MemoryPermit;
+use crate::reply::{Call, FRAME_LEN_BYTES, Reply};
+use crate::worker::WorkerShared;
+use crate::{NetworkStats, Session};
+
+/// After a large frame, the first read asks for little more than a length: the body is then read
+/// straight into its own buffer instead of through the scratch buffer.
+const PROBE_BYTES: usize = 512;
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The other side closed it.
+    Peer,
+    /// We closed it in order: shutdown, or idle for too long.
+    Told,
+    /// The session asked for it.
+    Session(String),
+    /// The other side sent what is no frame.
+    Frame(FrameError),
+    /// The socket or a file failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+/// Whether a connection was asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    No,
+    /// After the requests that it has started are answered.
+    AfterWork,
+    /// At once, also when the other side does not take its answers.
+    Now,
+}
+
+/// What the worker knows of a connection without asking it.
+#[derive(Debug)]
+pub(crate) struct Tag {
+    pub(crate) active_at: Cell<Moment>,
+    pub(crate) requests_in_flight: Cell<usize>,
+    closing: Cell<Closing>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Tag {
+    pub(crate) fn new(now: Moment) -> Rc<Self> {
+        Rc::new(Self {
+            active_at: Cell::new(now),
+            requests_in_flight: Cell::new(0),
+            closing: Cell::new(Closing::No),
+            waker: RefCell::new(None),
+        })
+    }
+
+    /// Asks the connection to end.
+    pub(crate) fn close(&self, how: Closing) {
+        self.closing.set(how);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+struct InFlight {
+    state: State,
+    pipelined: bool,
+    _permit: MemoryPermit,
+}
+
+enum State {
+    Waiting(Pin<Box<dyn Future<Output = Reply>>>),
+    Done(Reply),
+}
+
+pub(crate) struct Connection {
+    socket: Socket,
+    session: Box<dyn Session>,
+    worker: Rc<WorkerShared>,
+    tag: Rc<Tag>,
+    /// Bytes that were read but are no whole frame yet, or whose frame may not start yet.
+    carried: Vec<u8>,
+    large: Option<LargeFrame>,
+    large_permit: Option<MemoryPermit>,
+    expects_large: bool,
+    in_flight: VecDeque<InFlight>,
+    outbox: Outbox,
+    warming: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    peer_closed: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        socket: Socket,
+        session: Box<dyn Session>,
+        worker: Rc<WorkerShared>,
+        tag: Rc<Tag>,
+    ) -> Self {
+        Self {
+            socket,
+            session,
+            worker,
+            tag,
+            carried: Vec::new(),
+            large: None,
+            large_permit: None,
+            expects_large: false,
+            in_flight: VecDeque::new(),
+            outbox: Outbox::default(),
+            warming: None,
+            peer_closed: false,
+        }
+    }
+
+    /// Moves bytes until nothing moves.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if self.tag.closing.get() == Closing::Now {
+                return Poll::Ready(End::Told);
+            }
+            if let Err(end) = self.collect_replies(cx) {
+                return Poll::Ready(end);
+            }
+            match self.flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(e)) => return Poll::Ready(End::Io(e)),
+                Poll::Pending => return self.park(cx),
+            }
+            if self.in_flight.is_empty() && self.tag.closing.get() == Closing::AfterWork {
+                return Poll::Ready(End::Told);
+            }
+            match self.start_carried(cx) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(end) => return Poll::Ready(end),
+            }
+            if self.in_flight.is_empty() && self.peer_closed {
+                return Poll::Ready(End::Peer);
+            }
+            if !self.may_read() {
+                return self.park(cx);
+            }
+            match self.read(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Pending => return self.park(cx),
+            }
+        }
+    }
+
+    fn park(&self, cx: &Context<'_>) -> Poll<End> {
+        self.tag.requests_in_flight.set(self.in_flight.len());
+        let mut waker = self.tag.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Asks every waiting request and moves the finished ones at the front to the outbox.
+    fn collect_replies(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        for request in &mut self.in_flight {
+            if let State::Waiting(future) = &mut request.state
+                && let Poll::Ready(reply) = future.as_mut().poll(cx)
+            {
+                request.state = State::Done(reply);
+            }
+        }
+        while let Some(InFlight { state: State::Done(_), .. }) = self.in_flight.front() {
+            let Some(InFlight { state: State::Done(reply), .. }) = self.in_flight.pop_front()
+            else {
+                unreachable!("the front was just seen to be done");
+            };
+            self.answer(reply)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, reply: Reply) -> Result<(), End> {
+        match reply {
+            Reply::Send(response) => {
+                self.outbox.push(response)?;
+                if self.outbox.has_files() {
+                    self.warm_files();
+                }
+                Ok(())
+            }
+            Reply::Silent => Ok(()),
+            Reply::Close(reason) => Err(End::Session(reason)),
+        }
+    }
+
+    /// Ranges that are not in memory are read by another thread first: a worker never waits for
+    /// a device.
+    fn warm_files(&mut self) {
+        let cold = self.outbox.cold_files();
+        if cold.is_empty() {
+            return;
+        }
+        self.warming = Some(Box::pin(async move {
+            // A failure is not lost: sending the range meets it again, and ends the connection.
+            if task::blocking(move || read_through(&cold)).await.is_err() {
+                tracing::warn!("the thread that reads cold ranges ended early");
+            }
+        }));
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(warming) = &mut self.warming {
+            if warming.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.warming = None;
+        }
+        if self.outbox.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let result = self.outbox.poll_flush(&self.socket, cx);
+        let stats = &self.worker.stats;
+        NetworkStats::add(&stats.bytes_out, self.outbox.take_bytes_sent());
+        result
+    }
+
+    fn may_read(&self) -> bool {
+        !self.peer_closed
+            && self.tag.closing.get() == Closing::No
+            && self.in_flight.len() < self.worker.options.requests_in_flight_max
+            && self.in_flight.iter().all(|request| request.pipelined)
+    }
+
+    fn may_start(&self, frame: &[u8]) -> bool {
+        self.in_flight.is_empty()
+            || (self.in_flight.len() < self.worker.options.requests_in_flight_max
+                && self.in_flight.iter().all(|request| request.pipelined)
+                && self.session.is_pipelined(frame))
+    }
+
+    /// Reads once. Ready when bytes came (or the peer closed).
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if self.large.is_some() {
+            return self.read_large(cx);
+        }
+        if self.carried.len() >= SMALL_FRAME_BYTES_MAX + FRAME_LEN_BYTES {
+            // A whole frame waits for its turn; the socket can wait too.
+            return Poll::Pending;
+        }
+        let worker = Rc::clone(&self.worker);
+        let mut scratch = worker.scratch.borrow_mut();
+        let len = if self.expects_large { PROBE_BYTES } else { scratch.len() };
+        let n = match self.socket.poll_read(cx, &mut scratch[..len]) {
+            Poll::Ready(Ok(0)) => {
+                self.peer_closed = true;
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Err(e)) => return Poll::Ready(Err(End::Io(e))),
+            Poll::Pending => return Poll::Pending,
+        };
+        self.touch(n);
+        if !self.carried.is_empty() {
+            self.carried.extend_from_slice(&scratch[..n]);
+            return Poll::Ready(Ok(()));
+        }
+        let used = match self.start_frames(cx, &scratch[..n]) {
+            Ok(used) => used,
+            Err(end) => return Poll::Ready(Err(end)),
+        };
+        self.carried.extend_from_slice(&scratch[used..n]);
+        Poll::Ready(Ok(()))
+    }
+
+    fn touch(&self, n: usize) {
+        NetworkStats::add(&self.worker.stats.bytes_in, n as u64);
+        self.tag.active_at.set(self.worker.clock.now());
+    }
+
+    /// Starts the frames that were carried over, if they may start now; says whether any did.
+    fn start_carried(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self.carried.is_empty() || self.large.is_some() {
+            return Ok(false);
+        }
+        let mut carried = std::mem::take(&mut self.carried);
+        let used = self.start_frames(cx, &carried)?;
+        if used == carried.len() {
+            return Ok(true);
+        }
+        carried.drain(..used);
+        self.carried = carried;
+        Ok(used > 0)
+    }
+
+    /// Starts as many frames as stand whole at the front of `bytes` and may start; gives how many
+    /// bytes were used.
+    fn start_frames(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<usize, End> {
+        let mut used = 0;
+        while used < bytes.len() {
+            let rest = &bytes[used..];
+            let len_max = self.worker.options.frame_bytes_max;
+            let Front::Frame { len } = front(rest, len_max).map_err(End::Frame)? else { break };
+            let body = &rest[FRAME_LEN_BYTES..];
+            if len > SMALL_FRAME_BYTES_MAX && body.len() < len {
+                if !self.start_large(cx, len, body) {
+                    break;
+                }
+                return Ok(bytes.len());
+            }
+            if body.len() < len || !self.may_start(&body[..len]) {
+                break;
+            }
+            let Poll::Ready(permit) = self.worker.permits.poll_acquire(cx, len) else { break };
+            self.expects_large = len > SMALL_FRAME_BYTES_MAX;
+            self.start_request(cx, Bytes::copy_from_slice(&body[..len]), permit)?;
+            used += FRAME_LEN_BYTES + len;
+        }
+        Ok(used)
+    }
+
+    /// Takes room for a large frame before its body is read; says whether there was any.
+    fn start_large(&mut self, cx: &mut Context<'_>, len: usize, head: &[u8]) -> bool {
+        let Poll::Ready(permit) = self.worker.permits.poll_acquire(cx, len) else { return false };
+        self.large = Some(LargeFrame::start(&self.worker.pool, len, head));
+        self.large_permit = Some(permit);
+        self.expects_large = true;
+        true
+    }
+
+    fn read_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let Some(large) = &mut self.large else { unreachable!("the caller saw a large frame") };
+        while !large.is_whole() {
+            match self.socket.poll_read(cx, large.rest()) {
+                Poll::Ready(Ok(0)) => {
+                    self.peer_closed = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(n)) => {
+                    large.advance(n);
+                    NetworkStats::add(&self.worker.stats.bytes_in, n as u64);
+                }
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(End::Io(e))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.tag.active_at.set(self.worker.clock.now());
+        let (Some(large), Some(permit)) = (self.large.take(), self.large_permit.take()) else {
+            unreachable!("a large frame holds a permit");
+        };
+        let frame = large.into_bytes();
+        if !self.may_start(&frame) {
+            // Rare: a request of another kind behind pipelined ones. It is carried as bytes.
+            drop(permit);
+            let len = i32::try_from(frame.len()).expect("frames are bounded by an i32");
+            self.carried.extend_from_slice(&len.to_be_bytes());
+            self.carried.extend_from_slice(&frame);
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(self.start_request(cx, frame, permit))
+    }
+
+    fn start_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        frame: Bytes,
+        permit: MemoryPermit,
+    ) -> Result<(), End> {
+        let pipelined = self.session.is_pipelined(&frame);
+        let mut future = match self.session.call(frame) {
+            Call::Now(reply) if self.in_flight.is_empty() => return self.answer(reply),
+            Call::Now(reply) => {
+                self.in_flight.push_back(InFlight {
+                    state: State::Done(reply),
+                    pipelined,
+                    _permit: permit,
+                });
+                return Ok(());
+            }
+            Call::Later(future) => future,
+        };
+        match future.as_mut().poll(cx) {
+            Poll::Ready(reply) if self.in_flight.is_empty() => self.answer(reply),
+            Poll::Ready(reply) => {
+                self.in_flight.push_back(InFlight {
+                    state: State::Done(reply),
+                    pipelined,
+                    _permit: permit,
+                });
+                Ok(())
+            }
+            Poll::Pending => {
+                self.in_flight.push_back(InFlight {
+                    state: State::Waiting(future),
+                    pipelined,
+                    _permit: permit,
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads ranges so that they are in memory; the bytes are thrown away.
+fn read_through(files: &[FileSlice]) {
+    const STEP_BYTES: usize = 256 * 1024;
+    let mut step = vec![0; STEP_BYTES];
+    for slice in files {
+        let mut at = slice.position;
+        let end = slice.position + u64::from(slice.len);
+        while at < end {
+            let len = STEP_BYTES.min(usize::try_from(end - at).unwrap_or(STEP_BYTES));
+            match slice.file.read_at(&mut step[..len], at) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => at += n as u64,
+            }
+        }
+    }
+}
