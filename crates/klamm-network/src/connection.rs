@@ -144,7 +144,7 @@ impl Connection {
                 return Poll::Ready(End::Told);
             }
             if let Err(end) = self.collect_replies(cx) {
-                return Poll::Ready(end);
+                return self.last_words(cx, end);
             }
             match self.flush(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -157,7 +157,7 @@ impl Connection {
             match self.start_carried(cx) {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(end) => return Poll::Ready(end),
+                Err(end) => return self.last_words(cx, end),
             }
             if self.in_flight.is_empty() && self.peer_closed {
                 return Poll::Ready(End::Peer);
@@ -167,10 +167,18 @@ impl Connection {
             }
             match self.read(cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Ready(Err(end)) => return self.last_words(cx, end),
                 Poll::Pending => return self.park(cx),
             }
         }
+    }
+
+    /// Sends what was answered before the end, as far as it goes at once.
+    fn last_words(&mut self, cx: &mut Context<'_>, end: End) -> Poll<End> {
+        if let (End::Session(_) | End::Frame(_), Poll::Ready(Err(error))) = (&end, self.flush(cx)) {
+            tracing::debug!(%error, "answers before the end were not delivered");
+        }
+        Poll::Ready(end)
     }
 
     fn park(&self, cx: &Context<'_>) -> Poll<End> {
