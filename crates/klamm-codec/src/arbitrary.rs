@@ -7,7 +7,7 @@ use bytes::Bytes;
 use klamm_model::Uuid;
 use klamm_stdx::Str;
 
-use crate::{Form, RecordsField};
+use crate::{Form, Message, RecordsField};
 
 /// Most elements of an array, most bytes of a text or a byte field. Short, because a test makes
 /// every version of every message many times.
@@ -17,6 +17,12 @@ const RANDOM_LENGTH_MAX: u64 = 3;
 pub trait Arbitrary: Sized {
     /// Makes one.
     fn arbitrary(source: &mut Source, form: Form) -> Self;
+}
+
+/// Called with every message type of a crate, so that one test covers them all.
+pub trait Visitor {
+    /// Handles one message type.
+    fn visit<M: Message + Arbitrary>(&mut self);
 }
 
 /// Where values come from.

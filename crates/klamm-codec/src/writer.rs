@@ -106,17 +106,17 @@ impl Writer {
     fn length(&mut self, length: Option<usize>, form: Form) -> Result<(), EncodeError> {
         let Some(length) = length else {
             if form.flexible {
-                self.out.push(0)
+                self.out.push(0);
             } else {
-                self.i32(-1)
+                self.i32(-1);
             }
             return Ok(());
         };
         let told = i32::try_from(length).map_err(|_| EncodeError::TooLong { length })?;
         if form.flexible {
-            self.unsigned_varint(told as u32 + 1)
+            self.unsigned_varint(told as u32 + 1);
         } else {
-            self.i32(told)
+            self.i32(told);
         }
         Ok(())
     }
