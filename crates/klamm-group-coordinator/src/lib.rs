@@ -1,1 +1,41 @@
-//! Consumer groups and their committed offsets.
+//! Consumer groups and their committed offsets: one [`GroupShard`] for each partition of
+//! `__consumer_offsets`, a plain state machine.
+//!
+//! A request goes in with a [`Ticket`]; answers and records come out in [`Actions`]. What must be
+//! in the log before it is answered is a [`Write`], and the shard hears of its commit or failure.
+//! No clock, no disk, no task here: klamm-coordinator runs the shard.
+
+mod actions;
+pub mod classic;
+mod offsets;
+mod record;
+mod request;
+mod shard;
+
+pub use actions::{Actions, Then, Write};
+pub use classic::{
+    Group, Heartbeat, JoinRequest, Joined, JoinedMember, Leaver, LeftMember, Limits, Member,
+    Protocol, State, SyncRequest, Synced,
+};
+pub use offsets::{
+    CommittedOffset, OffsetCommit, OffsetLimits, OffsetToCommit, OffsetsOfGroup, PartitionResult,
+};
+pub use record::{GroupSnapshot, MemberSnapshot, Record, RecordError};
+pub use request::{DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response};
+pub use shard::{GroupShard, group_partition};
+
+use klamm_env::Moment;
+use klamm_model::Timestamp;
+
+/// Names a request that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What time it is, by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time {
+    /// For timeouts.
+    pub now: Moment,
+    /// For records.
+    pub wall: Timestamp,
+}

@@ -1,0 +1,130 @@
+//! What a shard wants done.
+
+use bytes::Bytes;
+use klamm_model::{ErrorCode, GenerationId};
+use klamm_stdx::Str;
+
+use crate::classic::Group;
+use crate::record::{GroupSnapshot, Record};
+use crate::request::Response;
+use crate::{PartitionResult, Ticket};
+
+/// Answers to send now, and records to write.
+#[derive(Debug, Default)]
+pub struct Actions {
+    /// Answers that depend on no record.
+    pub replies: Vec<(Ticket, Response)>,
+    /// Records, in order; each write is whole or not at all.
+    pub writes: Vec<Write>,
+    /// Members that were silent for longer than their session, for the log.
+    pub failed_members: Vec<(Str, Str)>,
+}
+
+/// Records that belong together, and what follows their commit.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// What to append.
+    pub records: Vec<Record>,
+    /// What to do once they are committed, or could not be.
+    pub then: Then,
+}
+
+/// What waits for a write.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// Nobody.
+    Nothing,
+    /// One request, with its answer either way.
+    Reply {
+        /// The request.
+        ticket: Ticket,
+        /// The answer if the records are committed.
+        committed: Box<Response>,
+        /// The answer if they could not be.
+        failed: Box<Response>,
+    },
+    /// The members of a group, for their assignment.
+    Assignment {
+        /// The group.
+        group_id: Str,
+        /// The generation that the leader assigned.
+        generation_id: GenerationId,
+        /// Each member's part.
+        assignments: Vec<(Str, Bytes)>,
+    },
+    /// A commit of offsets, with what was refused before anything was written.
+    Offsets {
+        /// The request.
+        ticket: Ticket,
+        /// A line for each partition that was asked for.
+        results: Vec<PartitionResult>,
+    },
+}
+
+impl Actions {
+    /// Answers a request now.
+    pub(crate) fn reply(&mut self, ticket: Ticket, response: Response) {
+        self.replies.push((ticket, response));
+    }
+
+    /// Writes the group as it is, for those who load it later.
+    pub(crate) fn write_group(&mut self, group: &Group) {
+        let records = vec![Record::Group(GroupSnapshot::of(group, &[]))];
+        self.writes.push(Write { records, then: Then::Nothing });
+    }
+
+    /// Makes the last write answer a request.
+    pub(crate) fn reply_after_commit(
+        &mut self,
+        ticket: Ticket,
+        committed: Response,
+        failed: Response,
+    ) {
+        let write = self.writes.last_mut().expect("a write was just added");
+        write.then =
+            Then::Reply { ticket, committed: Box::new(committed), failed: Box::new(failed) };
+    }
+
+    /// Writes the group with the leader's assignments; members that it left out get nothing.
+    pub(crate) fn write_assignment(&mut self, group: &Group, assignments: &[(Str, Bytes)]) {
+        let part = |id: &Str| {
+            let found = assignments.iter().find(|(member_id, _)| member_id == id);
+            found.map(|(_, bytes)| Bytes::copy_from_slice(bytes)).unwrap_or_default()
+        };
+        let assignments: Vec<(Str, Bytes)> =
+            group.members().map(|m| (m.member_id.clone(), part(&m.member_id))).collect();
+        self.writes.push(Write {
+            records: vec![Record::Group(GroupSnapshot::of(group, &assignments))],
+            then: Then::Assignment {
+                group_id: group.group_id.clone(),
+                generation_id: group.generation_id(),
+                assignments,
+            },
+        });
+    }
+
+    pub(crate) fn member_failed(&mut self, group_id: &Str, member_id: &Str) {
+        self.failed_members.push((group_id.clone(), member_id.clone()));
+    }
+}
+
+impl Write {
+    /// What a client hears when records could not be written (Kafka:
+    /// `CoordinatorOperationExceptionHelper`).
+    #[must_use]
+    pub fn error_for_clients(error: ErrorCode) -> ErrorCode {
+        match error {
+            ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => {
+                ErrorCode::NotCoordinator
+            }
+            ErrorCode::NotEnoughReplicas
+            | ErrorCode::NotEnoughReplicasAfterAppend
+            | ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+            ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! A classic group's state: members, generation, protocol; and the questions about it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use klamm_env::Moment;
+use klamm_model::{ErrorCode, GenerationId, Timestamp};
+use klamm_stdx::Str;
+
+use super::{Member, Protocol};
+
+/// Where a group stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// No members; committed offsets may remain.
+    Empty,
+    /// Waiting for the members to (re)join.
+    PreparingRebalance,
+    /// Waiting for the leader's assignment.
+    CompletingRebalance,
+    /// Every member has its assignment.
+    Stable,
+    /// Being removed.
+    Dead,
+}
+
+impl State {
+    /// Kafka's name, which clients and tools show.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::PreparingRebalance => "PreparingRebalance",
+            Self::CompletingRebalance => "CompletingRebalance",
+            Self::Stable => "Stable",
+            Self::Dead => "Dead",
+        }
+    }
+}
+
+/// What the broker's configuration says about groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// `group.min.session.timeout.ms`.
+    pub session_timeout_ms_min: i32,
+    /// `group.max.session.timeout.ms`.
+    pub session_timeout_ms_max: i32,
+    /// `group.initial.rebalance.delay.ms`.
+    pub initial_rebalance_delay_ms: u64,
+    /// `group.max.size`.
+    pub members_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            session_timeout_ms_min: 6_000,
+            session_timeout_ms_max: 1_800_000,
+            initial_rebalance_delay_ms: 3_000,
+            members_max: i32::MAX as usize,
+        }
+    }
+}
+
+/// What a group is waiting for as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// More first members may come; the group looks again at `until` and may extend by at most
+    /// `remaining_ms`.
+    InitialDelay { until: Moment, remaining_ms: u64 },
+    /// Members must rejoin by then.
+    Join { until: Moment },
+    /// Members must ask for their assignment by then.
+    Sync { until: Moment },
+}
+
+impl Wait {
+    pub(crate) fn until(self) -> Moment {
+        match self {
+            Self::InitialDelay { until, .. } | Self::Join { until } | Self::Sync { until } => until,
+        }
+    }
+}
+
+/// A classic group.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Its name.
+    pub group_id: Str,
+    pub(crate) state: State,
+    /// Whether the rebalance that is being prepared began with an empty group.
+    pub(crate) began_empty: bool,
+    pub(crate) state_since: Timestamp,
+    pub(crate) generation_id: GenerationId,
+    pub(crate) protocol_type: Option<Str>,
+    pub(crate) protocol_name: Option<Str>,
+    pub(crate) leader_id: Option<Str>,
+    pub(crate) members: BTreeMap<Str, Member>,
+    /// Static members by the operator's name.
+    pub(crate) static_members: HashMap<Str, Str>,
+    /// Ids that were given out (KIP-394) and must join before then.
+    pub(crate) pending_members: BTreeMap<Str, Moment>,
+    /// Who has not asked for its assignment in this generation.
+    pub(crate) pending_sync: BTreeSet<Str>,
+    pub(crate) new_member_added: bool,
+    /// Whether the leader's assignment is on its way to the log.
+    pub(crate) assignment_in_flight: bool,
+    pub(crate) wait: Option<Wait>,
+    pub(crate) limits: Limits,
+}
+
+impl Group {
+    /// A group without members.
+    #[must_use]
+    pub fn new(group_id: Str, limits: Limits, wall: Timestamp) -> Self {
+        Self {
+            group_id,
+            state: State::Empty,
+            began_empty: false,
+            state_since: wall,
+            generation_id: GenerationId(0),
+            protocol_type: None,
+            protocol_name: None,
+            leader_id: None,
+            members: BTreeMap::new(),
+            static_members: HashMap::new(),
+            pending_members: BTreeMap::new(),
+            pending_sync: BTreeSet::new(),
+            new_member_added: false,
+            assignment_in_flight: false,
+            wait: None,
+            limits,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Since when, by the wall clock.
+    #[must_use]
+    pub fn state_since(&self) -> Timestamp {
+        self.state_since
+    }
+
+    /// The generation; grows with each completed rebalance.
+    #[must_use]
+    pub fn generation_id(&self) -> GenerationId {
+        self.generation_id
+    }
+
+    /// What kind of members it has; `consumer` for consumers.
+    #[must_use]
+    pub fn protocol_type(&self) -> Option<&Str> {
+        self.protocol_type.as_ref()
+    }
+
+    /// The protocol that all members understand, once chosen.
+    #[must_use]
+    pub fn protocol_name(&self) -> Option<&Str> {
+        self.protocol_name.as_ref()
+    }
+
+    /// The member that divides the work.
+    #[must_use]
+    pub fn leader_id(&self) -> Option<&Str> {
+        self.leader_id.as_ref()
+    }
+
+    /// The members, by id.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// Whether a member is the leader.
+    #[must_use]
+    pub fn is_leader(&self, member_id: &str) -> bool {
+        self.leader_id.as_ref().is_some_and(|leader| leader == member_id)
+    }
+
+    /// When the group wants to be asked again.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Moment> {
+        let members = self.members.values().filter_map(|member| member.expires_at);
+        let pending = self.pending_members.values().copied();
+        members.chain(pending).chain(self.wait.map(Wait::until)).min()
+    }
+
+    pub(crate) fn move_to(&mut self, state: State, wall: Timestamp) {
+        self.began_empty = state == State::PreparingRebalance && self.state == State::Empty;
+        self.state = state;
+        self.state_since = wall;
+    }
+
+    /// Whether a newcomer with these protocols can join: same kind, and at least one protocol
+    /// that every member speaks.
+    pub(crate) fn supports(&self, protocol_type: &str, protocols: &[Protocol]) -> bool {
+        if protocol_type.is_empty() || protocols.is_empty() {
+            return false;
+        }
+        if self.members.is_empty() {
+            return true;
+        }
+        self.protocol_type.as_ref().is_some_and(|own| own == protocol_type)
+            && protocols.iter().any(|p| self.is_spoken_by_all(&p.name))
+    }
+
+    fn is_spoken_by_all(&self, protocol: &Str) -> bool {
+        self.members.values().all(|m| m.protocols.iter().any(|p| p.name == *protocol))
+    }
+
+    /// Each member votes for the first protocol in its list that all speak; most votes win
+    /// (Kafka: `ClassicGroup.selectProtocol`).
+    pub(crate) fn select_protocol(&self) -> Option<Str> {
+        let first = self.members.values().next()?;
+        let names = first.protocols.iter().map(|p| &p.name);
+        let candidates: Vec<&Str> = names.filter(|name| self.is_spoken_by_all(name)).collect();
+        let mut votes: Vec<(&Str, usize)> = candidates.iter().map(|name| (*name, 0)).collect();
+        for member in self.members.values() {
+            let vote = member.vote(&candidates)?;
+            votes.iter_mut().find(|(name, _)| *name == vote)?.1 += 1;
+        }
+        let most = votes.iter().map(|(_, n)| *n).max()?;
+        votes.into_iter().find(|(_, n)| *n == most).map(|(name, _)| name.clone())
+    }
+
+    /// Longest rebalance timeout of the members, in milliseconds.
+    pub(crate) fn rebalance_timeout_ms(&self) -> u64 {
+        let longest = self.members.values().map(|m| m.rebalance_timeout_ms).max().unwrap_or(0);
+        u64::try_from(longest).unwrap_or(0)
+    }
+
+    /// Checks that a request comes from a current member (Kafka: `ClassicGroup.validateMember`).
+    ///
+    /// # Errors
+    /// `UNKNOWN_MEMBER_ID`, or `FENCED_INSTANCE_ID` if another process took over the static
+    /// member.
+    pub fn check_member(
+        &self,
+        member_id: &str,
+        instance_id: Option<&Str>,
+    ) -> Result<(), ErrorCode> {
+        let Some(instance_id) = instance_id else {
+            return match self.members.contains_key(member_id) {
+                true => Ok(()),
+                false => Err(ErrorCode::UnknownMemberId),
+            };
+        };
+        match self.static_members.get(instance_id) {
+            None => Err(ErrorCode::UnknownMemberId),
+            Some(current) if current != member_id => Err(ErrorCode::FencedInstanceId),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Checks that offsets may be committed by this member in this generation
+    /// (Kafka: `ClassicGroup.validateOffsetCommit`).
+    ///
+    /// # Errors
+    /// The error for the client.
+    pub fn check_offset_commit(
+        &self,
+        member_id: &str,
+        instance_id: Option<&Str>,
+        generation_id: GenerationId,
+    ) -> Result<(), ErrorCode> {
+        if self.state == State::Dead {
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
+        if generation_id.0 < 0 && self.state == State::Empty {
+            // A consumer that assigns partitions to itself and only stores offsets here.
+            return Ok(());
+        }
+        if generation_id.0 >= 0 || !member_id.is_empty() || instance_id.is_some() {
+            self.check_member(member_id, instance_id)?;
+            if generation_id != self.generation_id {
+                return Err(ErrorCode::IllegalGeneration);
+            }
+        } else if self.state != State::Empty {
+            return Err(ErrorCode::UnknownMemberId);
+        }
+        if self.state == State::CompletingRebalance {
+            return Err(ErrorCode::RebalanceInProgress);
+        }
+        Ok(())
+    }
+
+    /// A request of a member arrived: it lives for another session.
+    pub(crate) fn keep_alive(&mut self, member_id: &str, now: Moment) {
+        if let Some(member) = self.members.get_mut(member_id) {
+            let session_ms = u64::try_from(member.session_timeout_ms).unwrap_or(0);
+            member.expires_at = Some(now.plus_ms(session_ms));
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The records of `__consumer_offsets`, and how they are written (Kafka:
+//! `GroupCoordinatorRecordHelpers`). The versions are the ones that Kafka 4.3 writes.
+
+use std::fmt;
+
+use bytes::Bytes;
+use klamm_codec::{DecodeError, EncodeError};
+use klamm_model::{GenerationId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
+use klamm_persisted::group::{
+    GroupMetadataKey, GroupMetadataValue, GroupRecordKey, GroupRecordValue, OffsetCommitKey,
+    OffsetCommitValue, group_metadata_value::MemberMetadata,
+};
+use klamm_stdx::Str;
+
+use crate::classic::{Group, Limits, Member, Protocol, State};
+use crate::offsets::CommittedOffset;
+
+/// Version of a group's value.
+const GROUP_VERSION: i16 = 3;
+/// Version of an offset's value; the one with a topic id.
+const OFFSET_VERSION: i16 = 4;
+/// Version of an offset's value that says when it expires.
+const OFFSET_WITH_EXPIRY_VERSION: i16 = 1;
+
+/// A record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A group as it is.
+    Group(GroupSnapshot),
+    /// A group is no more.
+    GroupTombstone {
+        /// Its name.
+        group_id: Str,
+    },
+    /// A committed offset, or its end.
+    Offset {
+        /// The group.
+        group_id: Str,
+        /// The topic.
+        topic: Str,
+        /// The partition.
+        partition: PartitionIndex,
+        /// `None` is a tombstone.
+        offset: Option<CommittedOffset>,
+    },
+}
+
+/// What the log keeps of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSnapshot {
+    /// Its name.
+    pub group_id: Str,
+    /// The kind of group; empty for one that only stores offsets.
+    pub protocol_type: Str,
+    /// The generation.
+    pub generation_id: GenerationId,
+    /// The protocol chosen.
+    pub protocol_name: Option<Str>,
+    /// Who divides the work.
+    pub leader_id: Option<Str>,
+    /// Since when it is as it is.
+    pub state_since: Timestamp,
+    /// Its members.
+    pub members: Vec<MemberSnapshot>,
+}
+
+/// What the log keeps of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberSnapshot {
+    /// Chosen by the coordinator.
+    pub member_id: Str,
+    /// Chosen by the operator.
+    pub instance_id: Option<Str>,
+    /// The client's name for itself.
+    pub client_id: Str,
+    /// The client's address.
+    pub client_host: Str,
+    /// In milliseconds.
+    pub rebalance_timeout_ms: i32,
+    /// In milliseconds.
+    pub session_timeout_ms: i32,
+    /// What it said for the chosen protocol.
+    pub subscription: Bytes,
+    /// Its part.
+    pub assignment: Bytes,
+}
+
+/// Why a record of the log is unusable.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecordError {
+    /// A kind of record that this version does not know; it is skipped.
+    UnknownKind(i64),
+    /// A kind that belongs to a protocol that is not built; it is skipped.
+    NotServed(&'static str),
+    /// Not a record.
+    Broken(DecodeError),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKind(kind) => write!(f, "unknown kind of group record: {kind}"),
+            Self::NotServed(name) => write!(f, "group record {name} is not served yet"),
+            Self::Broken(error) => write!(f, "not a group record: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+impl From<DecodeError> for RecordError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::UnknownKind { kind, .. } => Self::UnknownKind(kind),
+            error => Self::Broken(error),
+        }
+    }
+}
+
+impl Record {
+    /// Key and value as they stand in the log; no value is a tombstone.
+    ///
+    /// # Errors
+    /// A text is too long for its field.
+    pub fn to_key_value(&self) -> Result<(Bytes, Option<Bytes>), EncodeError> {
+        match self {
+            Self::Group(snapshot) => {
+                let value = GroupRecordValue::from(snapshot.to_value());
+                Ok((group_key(&snapshot.group_id)?, Some(value.to_frame(GROUP_VERSION)?)))
+            }
+            Self::GroupTombstone { group_id } => Ok((group_key(group_id)?, None)),
+            Self::Offset { group_id, topic, partition, offset } => {
+                let key = OffsetCommitKey {
+                    group: group_id.clone(),
+                    topic: topic.clone(),
+                    partition: *partition,
+                };
+                let value = offset.as_ref().map(offset_value).transpose()?;
+                Ok((GroupRecordKey::from(key).to_frame()?, value))
+            }
+        }
+    }
+
+    /// A record from the log.
+    ///
+    /// # Errors
+    /// Its kind is unknown or not served, or its bytes are no record.
+    pub fn from_key_value(key: Bytes, value: Option<Bytes>) -> Result<Self, RecordError> {
+        let key = GroupRecordKey::from_frame(key)?;
+        let kind = key.kind();
+        let value = match value {
+            Some(value) => Some(GroupRecordValue::from_frame(kind, value)?.0),
+            None => None,
+        };
+        match (key, value) {
+            (GroupRecordKey::GroupMetadata(key), Some(GroupRecordValue::GroupMetadata(value))) => {
+                Ok(Self::Group(GroupSnapshot::from_value(key.group.detached(), value)))
+            }
+            (GroupRecordKey::GroupMetadata(key), None) => {
+                Ok(Self::GroupTombstone { group_id: key.group.detached() })
+            }
+            (GroupRecordKey::OffsetCommit(key), Some(GroupRecordValue::OffsetCommit(value))) => {
+                Ok(offset_record(&key, Some(committed(&value))))
+            }
+            (GroupRecordKey::OffsetCommit(key), None) => Ok(offset_record(&key, None)),
+            (key, _) => Err(RecordError::NotServed(key.name())),
+        }
+    }
+}
+
+fn group_key(group_id: &Str) -> Result<Bytes, EncodeError> {
+    GroupRecordKey::from(GroupMetadataKey { group: group_id.clone() }).to_frame()
+}
+
+fn offset_record(key: &OffsetCommitKey, offset: Option<CommittedOffset>) -> Record {
+    Record::Offset {
+        group_id: key.group.detached(),
+        topic: key.topic.detached(),
+        partition: key.partition,
+        offset,
+    }
+}
+
+fn offset_value(offset: &CommittedOffset) -> Result<Bytes, EncodeError> {
+    let version = match offset.expires_at {
+        Some(_) => OFFSET_WITH_EXPIRY_VERSION,
+        None => OFFSET_VERSION,
+    };
+    let value = OffsetCommitValue {
+        offset: offset.offset.0,
+        leader_epoch: offset.leader_epoch.map_or(-1, |epoch| epoch.0),
+        metadata: offset.metadata.clone(),
+        commit_timestamp: offset.committed_at.0,
+        expire_timestamp: offset.expires_at.map_or(-1, |at| at.0),
+        topic_id: offset.topic_id.unwrap_or(TopicId::ZERO),
+    };
+    GroupRecordValue::from(value).to_frame(version)
+}
+
+fn committed(value: &OffsetCommitValue) -> CommittedOffset {
+    CommittedOffset {
+        offset: Offset(value.offset),
+        leader_epoch: (value.leader_epoch >= 0).then_some(LeaderEpoch(value.leader_epoch)),
+        metadata: value.metadata.detached(),
+        committed_at: Timestamp(value.commit_timestamp),
+        expires_at: (value.expire_timestamp >= 0).then_some(Timestamp(value.expire_timestamp)),
+        topic_id: (!value.topic_id.is_zero()).then_some(value.topic_id),
+    }
+}
+
+impl GroupSnapshot {
+    /// The group as it is now, with `assignments` instead of the members' own where given.
+    pub(crate) fn of(group: &Group, assignments: &[(Str, Bytes)]) -> Self {
+        let protocol = group.protocol_name().cloned().unwrap_or_default();
+        let member = |m: &Member| MemberSnapshot {
+            member_id: m.member_id.clone(),
+            instance_id: m.instance_id.clone(),
+            client_id: m.client_id.clone(),
+            client_host: m.client_host.clone(),
+            rebalance_timeout_ms: m.rebalance_timeout_ms,
+            session_timeout_ms: m.session_timeout_ms,
+            subscription: m.metadata(&protocol),
+            assignment: assignments
+                .iter()
+                .find(|(id, _)| *id == m.member_id)
+                .map_or_else(|| m.assignment.clone(), |(_, assignment)| assignment.clone()),
+        };
+        Self {
+            group_id: group.group_id.clone(),
+            protocol_type: group.protocol_type().cloned().unwrap_or_default(),
+            generation_id: group.generation_id(),
+            protocol_name: group.protocol_name().cloned(),
+            leader_id: group.leader_id().cloned(),
+            state_since: group.state_since(),
+            members: group.members().map(member).collect(),
+        }
+    }
+
+    /// The group that was written: stable if it had members, else empty.
+    pub(crate) fn into_group(self, limits: Limits) -> Group {
+        let mut group = Group::new(self.group_id, limits, self.state_since);
+        group.generation_id = self.generation_id;
+        group.protocol_type = (!self.protocol_type.is_empty()).then_some(self.protocol_type);
+        group.state = if self.members.is_empty() { State::Empty } else { State::Stable };
+        group.leader_id = self.leader_id.filter(|_| !self.members.is_empty());
+        for member in self.members {
+            if let Some(instance_id) = &member.instance_id {
+                group.static_members.insert(instance_id.clone(), member.member_id.clone());
+            }
+            let name = self.protocol_name.clone().unwrap_or_default();
+            let protocols = vec![Protocol { name, metadata: member.subscription }];
+            let loaded = Member {
+                member_id: member.member_id.clone(),
+                instance_id: member.instance_id,
+                client_id: member.client_id,
+                client_host: member.client_host,
+                rebalance_timeout_ms: member.rebalance_timeout_ms,
+                session_timeout_ms: member.session_timeout_ms,
+                protocols,
+                assignment: member.assignment,
+                expires_at: None,
+                awaiting_join: None,
+                awaiting_sync: None,
+                is_new: false,
+            };
+            group.members.insert(member.member_id, loaded);
+        }
+        group.protocol_name = self.protocol_name.filter(|_| group.state == State::Stable);
+        group
+    }
+
+    fn to_value(&self) -> GroupMetadataValue {
+        let member = |m: &MemberSnapshot| MemberMetadata {
+            member_id: m.member_id.clone(),
+            group_instance_id: m.instance_id.clone(),
+            client_id: m.client_id.clone(),
+            client_host: m.client_host.clone(),
+            rebalance_timeout: m.rebalance_timeout_ms,
+            session_timeout: m.session_timeout_ms,
+            subscription: m.subscription.clone(),
+            assignment: m.assignment.clone(),
+        };
+        GroupMetadataValue {
+            protocol_type: self.protocol_type.clone(),
+            generation: self.generation_id.0,
+            protocol: self.protocol_name.clone(),
+            leader: self.leader_id.clone(),
+            current_state_timestamp: self.state_since.0,
+            members: self.members.iter().map(member).collect(),
+        }
+    }
+
+    fn from_value(group_id: Str, value: GroupMetadataValue) -> Self {
+        let member = |m: MemberMetadata| MemberSnapshot {
+            member_id: m.member_id.detached(),
+            instance_id: m.group_instance_id.map(|id| id.detached()),
+            client_id: m.client_id.detached(),
+            client_host: m.client_host.detached(),
+            rebalance_timeout_ms: if m.rebalance_timeout < 0 {
+                m.session_timeout
+            } else {
+                m.rebalance_timeout
+            },
+            session_timeout_ms: m.session_timeout,
+            subscription: Bytes::copy_from_slice(&m.subscription),
+            assignment: Bytes::copy_from_slice(&m.assignment),
+        };
+        Self {
+            group_id,
+            protocol_type: value.protocol_type.detached(),
+            generation_id: GenerationId(value.generation),
+            protocol_name: value.protocol.map(|name| name.detached()),
+            leader_id: value.leader.map(|id| id.detached()),
+            state_since: Timestamp(value.current_state_timestamp),
+            members: value.members.into_iter().map(member).collect(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What can be asked of a shard, and its answers.
+
+use bytes::Bytes;
+use klamm_model::{ErrorCode, PartitionIndex};
+use klamm_stdx::Str;
+
+use crate::classic::{
+    Heartbeat, JoinRequest, Joined, Leaver, LeftMember, State, SyncRequest, Synced,
+};
+use crate::offsets::{OffsetCommit, OffsetsOfGroup, PartitionResult};
+
+/// A request. All name one group, except [`Request::List`].
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Join or rejoin.
+    Join(Str, JoinRequest),
+    /// Ask for, or bring, assignments.
+    Sync(Str, SyncRequest),
+    /// Say that a member is alive.
+    Heartbeat(Str, Heartbeat),
+    /// Leave.
+    Leave(Str, Vec<Leaver>),
+    /// Commit offsets.
+    CommitOffsets(Str, OffsetCommit),
+    /// Read committed offsets: of these partitions, or of all.
+    FetchOffsets(Str, Option<Vec<(Str, Vec<PartitionIndex>)>>),
+    /// Describe a group.
+    Describe(Str),
+    /// List the groups of the shard.
+    List(GroupFilter),
+    /// Delete an empty group.
+    Delete(Str),
+    /// Partitions were deleted: their offsets go too.
+    TopicDeleted(Str),
+}
+
+/// Which groups to list; an empty filter lets all through.
+#[derive(Debug, Clone, Default)]
+pub struct GroupFilter {
+    /// State names, compared without case as Kafka does.
+    pub states: Vec<Str>,
+    /// `classic` or `consumer`.
+    pub types: Vec<Str>,
+}
+
+/// The answer to a [`Request`] of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// To a join.
+    Join(Joined),
+    /// To a sync.
+    Sync(Synced),
+    /// To a heartbeat.
+    Heartbeat(ErrorCode),
+    /// To a leave.
+    Leave(Result<Vec<LeftMember>, ErrorCode>),
+    /// To a commit: a line for each partition.
+    CommitOffsets(Vec<PartitionResult>),
+    /// To a fetch.
+    FetchOffsets(OffsetsOfGroup),
+    /// To a describe; `None` if there is no such group.
+    Describe(Option<Box<DescribedGroup>>),
+    /// To a list.
+    List(Vec<ListedGroup>),
+    /// To a delete.
+    Delete(ErrorCode),
+    /// Nothing to say.
+    Done,
+    /// The shard is not here, or not ready.
+    Unavailable(ErrorCode),
+}
+
+/// A group as tools show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedGroup {
+    /// Its name.
+    pub group_id: Str,
+    /// Where it stands.
+    pub state: State,
+    /// The kind of group.
+    pub protocol_type: Str,
+    /// The protocol chosen, while stable.
+    pub protocol_name: Str,
+    /// Its members.
+    pub members: Vec<DescribedMember>,
+}
+
+/// A member as tools show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedMember {
+    /// Chosen by the coordinator.
+    pub member_id: Str,
+    /// Chosen by the operator.
+    pub instance_id: Option<Str>,
+    /// The client's name for itself.
+    pub client_id: Str,
+    /// The client's address.
+    pub client_host: Str,
+    /// What it said for the chosen protocol, while stable.
+    pub metadata: Bytes,
+    /// Its part, while stable.
+    pub assignment: Bytes,
+}
+
+/// A line of a list of groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedGroup {
+    /// Its name.
+    pub group_id: Str,
+    /// The kind of group.
+    pub protocol_type: Str,
+    /// Where it stands.
+    pub state: State,
+}

@@ -1,0 +1,493 @@
+//! One shard: the groups whose names hash to one partition of `__consumer_offsets`.
+
+use std::collections::HashMap;
+
+use klamm_env::Moment;
+use klamm_model::{ErrorCode, PartitionIndex, Timestamp};
+use klamm_stdx::Str;
+
+use crate::actions::{Actions, Then, Write};
+use crate::classic::{
+    Group, Heartbeat, JoinRequest, Joined, Leaver, Limits, State, SyncRequest, Synced,
+};
+use crate::offsets::{CommittedOffset, OffsetCommit, OffsetLimits, Offsets, PartitionResult};
+use crate::record::Record;
+use crate::request::{
+    DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response,
+};
+use crate::{Ticket, Time};
+
+/// The partition of `__consumer_offsets` that a group belongs to: Java's hash of its name
+/// (Kafka: `Utils.abs(groupId.hashCode()) % n`).
+#[must_use]
+pub fn group_partition(group_id: &str, n_partitions: i32) -> PartitionIndex {
+    let hash =
+        group_id.encode_utf16().fold(0_i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
+    let positive = if hash == i32::MIN { 0 } else { hash.abs() };
+    positive % n_partitions.max(1)
+}
+
+/// The groups and offsets of one shard.
+#[derive(Debug)]
+pub struct GroupShard {
+    groups: HashMap<Str, Group>,
+    offsets: HashMap<Str, Offsets>,
+    limits: Limits,
+    offset_limits: OffsetLimits,
+    next_expiry: Option<Moment>,
+}
+
+impl GroupShard {
+    /// An empty shard.
+    #[must_use]
+    pub fn new(limits: Limits, offset_limits: OffsetLimits) -> Self {
+        Self {
+            groups: HashMap::new(),
+            offsets: HashMap::new(),
+            limits,
+            offset_limits,
+            next_expiry: None,
+        }
+    }
+
+    /// A request arrived.
+    pub fn on_request(
+        &mut self,
+        time: Time,
+        request: Request,
+        ticket: Ticket,
+        actions: &mut Actions,
+    ) {
+        self.next_expiry.get_or_insert(time.now.plus_ms(self.offset_limits.check_interval_ms));
+        match request {
+            Request::Join(group_id, join) => self.on_join(time, group_id, join, ticket, actions),
+            Request::Sync(group_id, sync) => self.on_sync(time, &group_id, sync, ticket, actions),
+            Request::Heartbeat(group_id, heartbeat) => {
+                let error = self.on_heartbeat(time, &group_id, &heartbeat);
+                actions.reply(ticket, Response::Heartbeat(error));
+            }
+            Request::Leave(group_id, leavers) => {
+                self.on_leave(time, &group_id, leavers, ticket, actions)
+            }
+            Request::CommitOffsets(group_id, commit) => {
+                self.on_commit(time, &group_id, commit, ticket, actions);
+            }
+            Request::FetchOffsets(group_id, asked) => {
+                let found = match self.offsets.get(&group_id) {
+                    Some(offsets) => offsets.fetch(asked.as_deref()),
+                    None => Offsets::default().fetch(asked.as_deref()),
+                };
+                actions.reply(ticket, Response::FetchOffsets(found));
+            }
+            Request::Describe(group_id) => {
+                actions.reply(ticket, Response::Describe(self.describe(&group_id).map(Box::new)));
+            }
+            Request::List(filter) => actions.reply(ticket, Response::List(self.list(&filter))),
+            Request::Delete(group_id) => self.on_delete(time, &group_id, ticket, actions),
+            Request::TopicDeleted(topic) => {
+                self.on_topic_deleted(&topic, actions);
+                actions.reply(ticket, Response::Done);
+            }
+        }
+    }
+
+    fn on_join(
+        &mut self,
+        time: Time,
+        group_id: Str,
+        join: JoinRequest,
+        ticket: Ticket,
+        actions: &mut Actions,
+    ) {
+        if group_id.is_empty() {
+            let refused = Joined::refused(ErrorCode::InvalidGroupId, join.member_id);
+            return actions.reply(ticket, Response::Join(refused));
+        }
+        if !self.groups.contains_key(&group_id) {
+            if !join.member_id.is_empty() {
+                let refused = Joined::refused(ErrorCode::UnknownMemberId, join.member_id);
+                return actions.reply(ticket, Response::Join(refused));
+            }
+            let group_id = group_id.detached();
+            self.groups.insert(group_id.clone(), Group::new(group_id, self.limits, time.wall));
+        }
+        let group = self.groups.get_mut(&group_id).expect("it was just made sure of");
+        group.on_join(time, join, ticket, actions);
+    }
+
+    fn on_sync(
+        &mut self,
+        time: Time,
+        group_id: &Str,
+        sync: SyncRequest,
+        ticket: Ticket,
+        actions: &mut Actions,
+    ) {
+        match self.groups.get_mut(group_id) {
+            Some(group) => group.on_sync(time, sync, ticket, actions),
+            None => {
+                let error = if group_id.is_empty() {
+                    ErrorCode::InvalidGroupId
+                } else {
+                    ErrorCode::UnknownMemberId
+                };
+                actions.reply(ticket, Response::Sync(Synced::refused(error)));
+            }
+        }
+    }
+
+    fn on_heartbeat(&mut self, time: Time, group_id: &Str, heartbeat: &Heartbeat) -> ErrorCode {
+        match self.groups.get_mut(group_id) {
+            Some(group) => group.on_heartbeat(time, heartbeat),
+            None if group_id.is_empty() => ErrorCode::InvalidGroupId,
+            None => ErrorCode::UnknownMemberId,
+        }
+    }
+
+    fn on_leave(
+        &mut self,
+        time: Time,
+        group_id: &Str,
+        leavers: Vec<Leaver>,
+        ticket: Ticket,
+        actions: &mut Actions,
+    ) {
+        let left = match self.groups.get_mut(group_id) {
+            Some(group) => Ok(group.on_leave(time, leavers, actions)),
+            None if group_id.is_empty() => Err(ErrorCode::InvalidGroupId),
+            None => Err(ErrorCode::UnknownMemberId),
+        };
+        actions.reply(ticket, Response::Leave(left));
+    }
+
+    fn on_commit(
+        &mut self,
+        time: Time,
+        group_id: &Str,
+        commit: OffsetCommit,
+        ticket: Ticket,
+        actions: &mut Actions,
+    ) {
+        if let Err(error) = self.check_commit(time, group_id, &commit) {
+            let line = |o: &crate::OffsetToCommit| PartitionResult {
+                topic: o.topic.clone(),
+                partition: o.partition,
+                error,
+            };
+            let results = commit.offsets.iter().map(line).collect();
+            return actions.reply(ticket, Response::CommitOffsets(results));
+        }
+        if let Some(group) = self.groups.get_mut(group_id)
+            && group.state() != State::PreparingRebalance
+        {
+            group.keep_alive(&commit.member_id, time.now);
+        }
+        let group_id = group_id.detached();
+        let mut records = Vec::new();
+        let mut results = Vec::new();
+        let offsets = self.offsets.entry(group_id.clone()).or_default();
+        for line in commit.offsets {
+            let too_large = line.metadata.len() > self.offset_limits.metadata_bytes_max;
+            let error = if too_large { ErrorCode::OffsetMetadataTooLarge } else { ErrorCode::None };
+            results.push(PartitionResult {
+                topic: line.topic.clone(),
+                partition: line.partition,
+                error,
+            });
+            if too_large {
+                continue;
+            }
+            let topic = line.topic.detached();
+            offsets.started(&topic, line.partition);
+            let committed = CommittedOffset {
+                offset: line.offset,
+                leader_epoch: line.leader_epoch,
+                metadata: line.metadata.detached(),
+                committed_at: time.wall,
+                topic_id: line.topic_id,
+                expires_at: commit.retention_ms.map(|ms| Timestamp(time.wall.0.saturating_add(ms))),
+            };
+            records.push(Record::Offset {
+                group_id: group_id.clone(),
+                topic,
+                partition: line.partition,
+                offset: Some(committed),
+            });
+        }
+        if records.is_empty() {
+            return actions.reply(ticket, Response::CommitOffsets(results));
+        }
+        actions.writes.push(Write { records, then: Then::Offsets { ticket, results } });
+    }
+
+    fn check_commit(
+        &mut self,
+        time: Time,
+        group_id: &Str,
+        commit: &OffsetCommit,
+    ) -> Result<(), ErrorCode> {
+        if let Some(group) = self.groups.get(group_id) {
+            return group.check_offset_commit(
+                &commit.member_id,
+                commit.instance_id.as_ref(),
+                commit.generation_id,
+            );
+        }
+        if commit.generation_id.0 >= 0 {
+            return Err(ErrorCode::IllegalGeneration);
+        }
+        // A group that only stores offsets.
+        let own = group_id.detached();
+        self.groups.insert(own.clone(), Group::new(own, self.limits, time.wall));
+        Ok(())
+    }
+
+    fn describe(&self, group_id: &Str) -> Option<DescribedGroup> {
+        let group = self.groups.get(group_id)?;
+        let is_stable = group.state() == State::Stable;
+        let protocol_name = group.protocol_name().cloned().unwrap_or_default();
+        let member = |m: &crate::Member| DescribedMember {
+            member_id: m.member_id.clone(),
+            instance_id: m.instance_id.clone(),
+            client_id: m.client_id.clone(),
+            client_host: m.client_host.clone(),
+            metadata: if is_stable { m.metadata(&protocol_name) } else { bytes::Bytes::new() },
+            assignment: if is_stable { m.assignment.clone() } else { bytes::Bytes::new() },
+        };
+        Some(DescribedGroup {
+            group_id: group.group_id.clone(),
+            state: group.state(),
+            protocol_type: group.protocol_type().cloned().unwrap_or_default(),
+            members: group.members().map(member).collect(),
+            protocol_name: if is_stable { protocol_name } else { Str::new() },
+        })
+    }
+
+    fn list(&self, filter: &GroupFilter) -> Vec<ListedGroup> {
+        let states = &filter.states;
+        let is_wanted = |group: &&Group| {
+            let name = group.state().name();
+            (states.is_empty() || states.iter().any(|s| s.eq_ignore_ascii_case(name)))
+                && (filter.types.is_empty()
+                    || filter.types.iter().any(|t| t.eq_ignore_ascii_case("classic")))
+        };
+        let line = |group: &Group| ListedGroup {
+            group_id: group.group_id.clone(),
+            protocol_type: group.protocol_type().cloned().unwrap_or_default(),
+            state: group.state(),
+        };
+        self.groups.values().filter(is_wanted).map(line).collect()
+    }
+
+    fn on_delete(&mut self, time: Time, group_id: &Str, ticket: Ticket, actions: &mut Actions) {
+        let error = match self.groups.get(group_id).map(Group::state) {
+            None | Some(State::Dead) => ErrorCode::GroupIdNotFound,
+            Some(State::Empty) => ErrorCode::None,
+            Some(_) => ErrorCode::NonEmptyGroup,
+        };
+        if !error.is_none() {
+            return actions.reply(ticket, Response::Delete(error));
+        }
+        let mut records = self.offset_tombstones(group_id);
+        records.push(Record::GroupTombstone { group_id: group_id.detached() });
+        if let Some(mut group) = self.groups.remove(group_id) {
+            group.forget(time);
+        }
+        let failed = Box::new(Response::Delete(ErrorCode::CoordinatorNotAvailable));
+        let committed = Box::new(Response::Delete(ErrorCode::None));
+        actions.writes.push(Write { records, then: Then::Reply { ticket, committed, failed } });
+    }
+
+    fn offset_tombstones(&self, group_id: &Str) -> Vec<Record> {
+        let Some(offsets) = self.offsets.get(group_id) else { return Vec::new() };
+        let tombstone = |(topic, partition): (&Str, PartitionIndex)| Record::Offset {
+            group_id: group_id.clone(),
+            topic: topic.clone(),
+            partition,
+            offset: None,
+        };
+        offsets.all().map(|(topic, partition, _)| tombstone((topic, partition))).collect()
+    }
+
+    fn on_topic_deleted(&mut self, topic: &Str, actions: &mut Actions) {
+        let mut records = Vec::new();
+        for (group_id, offsets) in &self.offsets {
+            let lines = offsets.all().filter(|(t, ..)| *t == topic);
+            records.extend(lines.map(|(topic, partition, _)| Record::Offset {
+                group_id: group_id.clone(),
+                topic: topic.clone(),
+                partition,
+                offset: None,
+            }));
+        }
+        if !records.is_empty() {
+            actions.writes.push(Write { records, then: Then::Nothing });
+        }
+    }
+
+    /// A write is committed: it becomes visible, and who waits for it is answered.
+    pub fn on_committed(&mut self, time: Time, write: Write, actions: &mut Actions) {
+        for record in write.records {
+            if let Record::Offset { group_id, topic, partition, offset } = record {
+                let offsets = self.offsets.entry(group_id).or_default();
+                match offset {
+                    Some(offset) => {
+                        offsets.ended(&topic, partition);
+                        offsets.put(topic, partition, offset);
+                    }
+                    None => offsets.remove(&topic, partition),
+                }
+            }
+        }
+        match write.then {
+            Then::Nothing => {}
+            Then::Reply { ticket, committed, .. } => actions.reply(ticket, *committed),
+            Then::Offsets { ticket, results } => {
+                actions.reply(ticket, Response::CommitOffsets(results))
+            }
+            Then::Assignment { group_id, generation_id, assignments } => {
+                if let Some(group) = self.groups.get_mut(&group_id) {
+                    group.on_assignment_committed(time, generation_id, &assignments, actions);
+                }
+            }
+        }
+        self.offsets.retain(|_, offsets| !offsets.is_empty());
+    }
+
+    /// A write could not be made: nothing of it happened.
+    pub fn on_failed(&mut self, time: Time, write: Write, error: ErrorCode, actions: &mut Actions) {
+        for record in &write.records {
+            if let Record::Offset { group_id, topic, partition, offset: Some(_) } = record
+                && let Some(offsets) = self.offsets.get_mut(group_id)
+            {
+                offsets.ended(topic, *partition);
+            }
+        }
+        let error = Write::error_for_clients(error);
+        match write.then {
+            Then::Nothing => {}
+            Then::Reply { ticket, failed, .. } => actions.reply(ticket, *failed),
+            Then::Offsets { ticket, mut results } => {
+                results.iter_mut().filter(|r| r.error.is_none()).for_each(|r| r.error = error);
+                actions.reply(ticket, Response::CommitOffsets(results));
+            }
+            Then::Assignment { group_id, generation_id, .. } => {
+                if let Some(group) = self.groups.get_mut(&group_id) {
+                    group.on_assignment_failed(time, generation_id, error, actions);
+                }
+            }
+        }
+    }
+
+    /// A record of the log, while the shard is loaded.
+    pub fn replay(&mut self, record: Record) {
+        match record {
+            Record::Group(snapshot) => {
+                let group = snapshot.into_group(self.limits);
+                self.groups.insert(group.group_id.clone(), group);
+            }
+            Record::GroupTombstone { group_id } => {
+                self.groups.remove(&group_id);
+            }
+            Record::Offset { group_id, topic, partition, offset: Some(offset) } => {
+                self.offsets.entry(group_id).or_default().put(topic, partition, offset);
+            }
+            Record::Offset { group_id, topic, partition, offset: None } => {
+                if let Some(offsets) = self.offsets.get_mut(&group_id) {
+                    offsets.remove(&topic, partition);
+                }
+            }
+        }
+    }
+
+    /// The log is replayed to its end: members get a whole session to report.
+    pub fn on_loaded(&mut self, time: Time) {
+        self.next_expiry = Some(time.now.plus_ms(self.offset_limits.check_interval_ms));
+        self.offsets.retain(|_, offsets| !offsets.is_empty());
+        for group_id in self.offsets.keys() {
+            if !self.groups.contains_key(group_id) {
+                let group = Group::new(group_id.clone(), self.limits, time.wall);
+                self.groups.insert(group_id.clone(), group);
+            }
+        }
+        for group in self.groups.values_mut() {
+            let ids: Vec<Str> = group.members().map(|m| m.member_id.clone()).collect();
+            ids.iter().for_each(|id| group.keep_alive(id, time.now));
+        }
+    }
+
+    /// The shard moves away: everybody who waits has to look for the new coordinator.
+    pub fn on_unload(&mut self, actions: &mut Actions) {
+        self.groups.values_mut().for_each(|group| group.unload(actions));
+    }
+
+    /// When the shard wants [`GroupShard::on_timeout`]; `None` while nothing can happen by time.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Moment> {
+        let is_empty = self.offsets.is_empty() && self.groups.is_empty();
+        let expiry = if is_empty { None } else { self.next_expiry };
+        self.groups.values().filter_map(Group::next_timeout).chain(expiry).min()
+    }
+
+    /// Time has passed.
+    pub fn on_timeout(&mut self, time: Time, actions: &mut Actions) {
+        for group in self.groups.values_mut() {
+            if group.next_timeout().is_some_and(|at| at <= time.now) {
+                group.on_timeout(time, actions);
+            }
+        }
+        if self.next_expiry.is_some_and(|at| at <= time.now) {
+            self.expire_offsets(time, actions);
+            self.next_expiry = Some(time.now.plus_ms(self.offset_limits.check_interval_ms));
+        }
+    }
+
+    /// Offsets of groups without members are forgotten after `offsets.retention.minutes`, and
+    /// groups with nothing left are deleted (KIP-211).
+    fn expire_offsets(&mut self, time: Time, actions: &mut Actions) {
+        let mut records = Vec::new();
+        let retention_ms = self.offset_limits.retention_ms;
+        for (group_id, offsets) in &self.offsets {
+            let idle_since = match self.groups.get(group_id) {
+                Some(group) if group.state() != State::Empty => continue,
+                Some(group) if group.protocol_type().is_some() => Some(group.state_since()),
+                Some(_) | None => None,
+            };
+            let due = offsets.expired(time.wall, retention_ms, idle_since);
+            records.extend(due.into_iter().map(|(topic, partition)| Record::Offset {
+                group_id: group_id.clone(),
+                topic,
+                partition,
+                offset: None,
+            }));
+        }
+        if !records.is_empty() {
+            actions.writes.push(Write { records, then: Then::Nothing });
+        }
+        let offsets = &self.offsets;
+        let is_over = |group: &Group| {
+            group.state() == State::Empty
+                && group.pending_members.is_empty()
+                && !offsets.contains_key(&group.group_id)
+        };
+        let over: Vec<Str> =
+            self.groups.values().filter(|g| is_over(g)).map(|g| g.group_id.clone()).collect();
+        for group_id in over {
+            self.groups.remove(&group_id);
+            let records = vec![Record::GroupTombstone { group_id }];
+            actions.writes.push(Write { records, then: Then::Nothing });
+        }
+    }
+
+    /// How many groups there are, for the metrics.
+    #[must_use]
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The groups, for tests and metrics.
+    #[must_use]
+    pub fn group(&self, group_id: &str) -> Option<&Group> {
+        self.groups.get(group_id)
+    }
+}
