@@ -69,6 +69,11 @@ impl Source {
         if self.is_null() { RecordsField::Null } else { self.value(form) }
     }
 
+    /// The next number.
+    pub fn bits(&mut self) -> u64 {
+        self.next()
+    }
+
     /// The next number: counted, or 64 random bits (SplitMix64).
     fn next(&mut self) -> u64 {
         if self.kind != Kind::Random {

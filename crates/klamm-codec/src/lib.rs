@@ -9,6 +9,8 @@
 
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
+#[cfg(feature = "arbitrary")]
+pub mod checks;
 mod element;
 mod error;
 mod message;

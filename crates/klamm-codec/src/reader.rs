@@ -282,6 +282,18 @@ impl Reader {
         if self.i8()? < 0 { Ok(None) } else { T::read(self, form).map(Some) }
     }
 
+    /// A struct in a tagged field, behind a varint that says whether there is one: zero is null.
+    /// Kafka marks these unlike other structs (Kafka: `MessageDataGenerator`).
+    ///
+    /// # Errors
+    /// The input ends, or the bytes are no such struct.
+    pub fn tagged_nullable_struct<T: Element>(
+        &mut self,
+        form: Form,
+    ) -> Result<Option<T>, DecodeError> {
+        if self.unsigned_varint()? == 0 { Ok(None) } else { T::read(self, form).map(Some) }
+    }
+
     /// The end of a struct that has no tagged fields of its own: those that are there are
     /// stepped over.
     ///

@@ -231,6 +231,19 @@ impl Writer {
         }
     }
 
+    /// A struct in a tagged field; see [`crate::Reader::tagged_nullable_struct`].
+    ///
+    /// # Errors
+    /// The struct cannot be told in this version.
+    pub fn tagged_nullable_struct<T: Element>(
+        &mut self,
+        value: Option<&T>,
+        form: Form,
+    ) -> Result<(), EncodeError> {
+        self.unsigned_varint(u32::from(value.is_some()));
+        value.map_or(Ok(()), |value| value.write(self, form))
+    }
+
     /// The end of a struct that has no tagged field to write.
     #[inline]
     pub fn end_struct(&mut self, form: Form) {

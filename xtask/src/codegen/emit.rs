@@ -228,6 +228,7 @@ fn read(f: &Field) -> String {
         kind => format!("r.{}()?", base_type(kind).to_lowercase()),
     };
     let nullable = match &f.kind {
+        FieldType::Struct(_) if f.tag.is_some() => format!("r.tagged_nullable_struct({form})?"),
         FieldType::Struct(_) => format!("r.nullable_struct({form})?"),
         _ => plain.replacen("r.", "r.nullable_", 1),
     };
@@ -251,6 +252,9 @@ fn write_call(f: &Field) -> (String, bool) {
         (FieldType::Array(_), false) => format!("w.array(&self.{name}, {form})"),
         (FieldType::Array(_), true) => format!("w.nullable_array(self.{name}.as_deref(), {form})"),
         (FieldType::Struct(_), false) => format!("self.{name}.write(w, {form})"),
+        (FieldType::Struct(_), true) if f.tag.is_some() => {
+            format!("w.tagged_nullable_struct(self.{name}.as_ref(), {form})")
+        }
         (FieldType::Struct(_), true) => {
             format!("w.nullable_struct(self.{name}.as_ref(), {form})")
         }

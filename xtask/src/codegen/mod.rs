@@ -121,7 +121,9 @@ fn modules(sources: &[&Source], visibility: &str) -> String {
 /// A function that shows a visitor every message, in the order of the golden bytes.
 fn visitor(sources: &[&Source], what: &str) -> String {
     let mut out = format!(
-        "\n/// Visits {what}.\n#[cfg(feature = \"arbitrary\")]\npub fn visit_messages(visitor: &mut impl \
+        "\n/// Visits {what}.\n#[cfg(feature = \"arbitrary\")]\n\
+         #[expect(clippy::too_many_lines, reason = \"one line for each message\")]\n\
+         pub fn visit_messages(visitor: &mut impl \
          klamm_codec::arbitrary::Visitor) {{\n"
     );
     for source in sources {

@@ -141,6 +141,8 @@ struct RawField {
     tagged_versions: Option<String>,
     flexible_versions: Option<String>,
     tag: Option<u32>,
+    // JSON's null without quotes is no default at all, for Kafka's generator too: a nullable
+    // struct then starts out empty, not null. Only the text "null" makes null the default.
     default: Option<serde_json::Value>,
     #[serde(default)]
     ignorable: bool,
@@ -312,6 +314,19 @@ mod tests {
     fn a_schema_without_versions_is_left_out() {
         let text = r#"{"name": "X", "type": "request", "validVersions": "none"}"#;
         assert!(parse(text).unwrap().is_none());
+    }
+
+    #[test]
+    fn only_null_in_quotes_makes_null_the_default() {
+        let default = |value: &str| {
+            let text = format!(
+                r#"{{"name": "X", "type": "data", "validVersions": "0", "fields": [{{"name": "A",
+                "type": "string", "versions": "0+", "nullableVersions": "0+", "default": {value}}}]}}"#
+            );
+            parse(&text).unwrap().unwrap().structs[0].fields[0].default_is_null()
+        };
+        assert!(default("\"null\""));
+        assert!(!default("null"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod transaction;
 
 /// Visits every message that is stored.
 #[cfg(feature = "arbitrary")]
+#[expect(clippy::too_many_lines, reason = "one line for each message")]
 pub fn visit_messages(visitor: &mut impl klamm_codec::arbitrary::Visitor) {
     visitor.visit::<consumer_protocol::ConsumerProtocolAssignment>();
     visitor.visit::<consumer_protocol::ConsumerProtocolSubscription>();

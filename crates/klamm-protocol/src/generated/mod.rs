@@ -545,6 +545,7 @@ pub use write_txn_markers_response::WriteTxnMarkersResponse;
 
 /// Visits every request, response and header.
 #[cfg(feature = "arbitrary")]
+#[expect(clippy::too_many_lines, reason = "one line for each message")]
 pub fn visit_messages(visitor: &mut impl klamm_codec::arbitrary::Visitor) {
     visitor.visit::<AddOffsetsToTxnRequest>();
     visitor.visit::<AddOffsetsToTxnResponse>();

@@ -85,7 +85,7 @@ impl Element for ConsumerGroupMemberMetadataValue {
         r.tags(form, |r, tag| {
             match tag {
                 0 => {
-                    value.classic_member_metadata = r.nullable_struct(form)?;
+                    value.classic_member_metadata = r.tagged_nullable_struct(form)?;
                 }
                 _ => return Ok(false),
             }
@@ -109,7 +109,9 @@ impl Element for ConsumerGroupMemberMetadataValue {
             .as_ref()
             .is_none_or(|value| *value != ClassicMemberMetadata::default())
         {
-            tags.field(0, |w| w.nullable_struct(self.classic_member_metadata.as_ref(), form))?;
+            tags.field(0, |w| {
+                w.tagged_nullable_struct(self.classic_member_metadata.as_ref(), form)
+            })?;
         }
         Ok(())
     }
