@@ -23,7 +23,11 @@ fn check<T: PartialEq + std::fmt::Debug>(
     if taken.is_ok() {
         assert_eq!(r.finish(), Ok(()), "{input:02x?}");
     }
-    assert_eq!(taken, expected, "{input:02x?}");
+    match (taken, expected) {
+        (Ok(taken), Ok(expected)) => assert_eq!(taken, expected, "{input:02x?}"),
+        (Err(taken), Err(expected)) => assert_eq!(taken, expected, "{input:02x?}"),
+        (taken, expected) => panic!("{input:02x?}: {taken:?} instead of {expected:?}"),
+    }
 }
 
 /// One wire byte and 64 bytes of memory: the worst that a schema could be.
