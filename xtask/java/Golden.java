@@ -1,7 +1,8 @@
 // Writes the bytes that Apache Kafka's own classes make of messages. Never part of a release.
 //
 // usage: java -cp 'lib/*' Golden.java INPUT OUTPUT
-// Each line of INPUT: class, version, a message as JSON or "-" for the default, tab-separated.
+// Each line of INPUT, tab-separated: class, version to write, version of the JSON, a message as
+// JSON or "-" for the default.
 // OUTPUT has for each line four bytes of length and the bytes, or the length -1 if Kafka refuses.
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -21,8 +22,8 @@ public class Golden {
         try (var lines = Files.newBufferedReader(Path.of(args[0]));
                 var out = new DataOutputStream(Files.newOutputStream(Path.of(args[1])))) {
             for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-                String[] parts = line.split("\t", 3);
-                byte[] bytes = bytes(mapper, parts[0], Short.parseShort(parts[1]), parts[2]);
+                String[] parts = line.split("\t", 4);
+                byte[] bytes = bytes(mapper, parts);
                 out.writeInt(bytes == null ? -1 : bytes.length);
                 if (bytes == null) {
                     refused++;
@@ -34,8 +35,11 @@ public class Golden {
         System.err.println("refused by Kafka: " + refused);
     }
 
-    private static byte[] bytes(ObjectMapper mapper, String name, short version, String json)
-            throws Exception {
+    private static byte[] bytes(ObjectMapper mapper, String[] parts) throws Exception {
+        String name = parts[0];
+        short version = Short.parseShort(parts[1]);
+        short jsonVersion = Short.parseShort(parts[2]);
+        String json = parts[3];
         Message message;
         if (json.equals("-")) {
             message = (Message) Class.forName(name).getDeclaredConstructor().newInstance();
@@ -43,7 +47,7 @@ public class Golden {
             var read = Class.forName(name + "JsonConverter")
                     .getMethod("read", JsonNode.class, short.class);
             try {
-                message = (Message) read.invoke(null, mapper.readTree(json), version);
+                message = (Message) read.invoke(null, mapper.readTree(json), jsonVersion);
             } catch (InvocationTargetException e) {
                 throw new IllegalStateException(name + " v" + version + ": " + json, e.getCause());
             }

@@ -12,6 +12,8 @@ use crate::{Form, Message, RecordsField};
 /// Most elements of an array, most bytes of a text or a byte field. Short, because a test makes
 /// every version of every message many times.
 const RANDOM_LENGTH_MAX: u64 = 3;
+/// A text or byte field in a hundred is this long, so that its length takes a second byte.
+const RANDOM_LENGTH_LONG: u64 = 150;
 
 /// A value that can be made up, with only those fields set that a version has.
 pub trait Arbitrary: Sized {
@@ -105,9 +107,7 @@ impl Source {
         if self.kind != Kind::Random {
             return format!("ŝ{n}");
         }
-        (0..n % (RANDOM_LENGTH_MAX + 1))
-            .map(|i| char::from(b'a' + (n >> (8 * i)) as u8 % 26))
-            .collect()
+        (0..random_length(n)).map(|i| char::from(b'a' + (n >> (i % 56)) as u8 % 26)).collect()
     }
 
     fn blob(&mut self) -> Bytes {
@@ -115,7 +115,7 @@ impl Source {
         if self.kind != Kind::Random {
             return Bytes::from(vec![n as u8, 0, 0xff]);
         }
-        (0..n % (RANDOM_LENGTH_MAX + 1)).map(|i| (n >> (8 * i)) as u8).collect()
+        (0..random_length(n)).map(|i| (n >> (i % 56)) as u8).collect()
     }
 
     fn array_count(&mut self) -> u64 {
@@ -125,6 +125,10 @@ impl Source {
             _ => 1,
         }
     }
+}
+
+fn random_length(n: u64) -> u64 {
+    if n.is_multiple_of(101) { RANDOM_LENGTH_LONG } else { n % (RANDOM_LENGTH_MAX + 1) }
 }
 
 impl<T: Arbitrary> Arbitrary for Option<T> {

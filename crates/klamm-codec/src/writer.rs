@@ -281,15 +281,22 @@ impl Tags<'_> {
         assert!(self.w.out[self.count_at] < 0x7f, "a struct has fewer than 128 tagged fields");
         self.w.out[self.count_at] += 1;
         self.w.unsigned_varint(tag);
-        let (start, cuts, deferred) = (self.w.out.len(), self.w.cuts.len(), self.w.deferred_bytes);
+        let (size_at, cuts, deferred) =
+            (self.w.out.len(), self.w.cuts.len(), self.w.deferred_bytes);
+        self.w.out.push(0);
         write(self.w)?;
-        let length = self.w.out.len() - start + self.w.deferred_bytes - deferred;
+        let length = self.w.out.len() - size_at - 1 + self.w.deferred_bytes - deferred;
         let size = u32::try_from(length).map_err(|_| EncodeError::TooLong { length })?;
+        if let Ok(size @ ..0x80) = u8::try_from(size) {
+            self.w.out[size_at] = size;
+            return Ok(());
+        }
+        // The value is moved by the further bytes of its size: rare, and shorter than writing
+        // everything twice.
         let mut prefix = Vec::with_capacity(varint::U32_BYTES_MAX);
         varint::write_u32(&mut prefix, size);
-        // The value is moved by the few bytes of its size: rare, and shorter than writing twice.
-        self.w.out.splice(start..start, prefix.iter().copied());
-        self.w.cuts[cuts..].iter_mut().for_each(|cut| *cut += prefix.len());
+        self.w.out.splice(size_at..=size_at, prefix.iter().copied());
+        self.w.cuts[cuts..].iter_mut().for_each(|cut| *cut += prefix.len() - 1);
         Ok(())
     }
 }

@@ -226,7 +226,10 @@ fn an_error_says_where_and_how_much() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(512)
+    })]
 
     #[test]
     fn primitives_are_read_back_as_they_were_written(

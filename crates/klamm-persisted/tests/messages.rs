@@ -40,6 +40,6 @@ fn our_bytes_are_those_of_kafkas_own_classes() {
     visit_messages(&mut counts);
     let mut check = Golden::new(&[include_bytes!("golden/records.bin")], &counts);
     visit_messages(&mut check);
-    println!("{:?}", check.tally);
+    println!("{:?}, refused {}", check.tally, check.refused_count);
     assert!(check.faults.is_empty(), "{}", check.faults.join("\n"));
 }

@@ -46,7 +46,7 @@ fn our_bytes_are_those_of_kafkas_own_classes() {
         [include_bytes!("golden/requests.bin"), include_bytes!("golden/responses.bin")];
     let mut check = Golden::new(&files, &counts);
     visit_messages(&mut check);
-    println!("{:?}", check.tally);
+    println!("{:?}, refused {}", check.tally, check.refused_count);
     assert!(check.faults.is_empty(), "{}", check.faults.join("\n"));
 }
 

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use super::schema::{Field, FieldType, Schema, Struct};
 use super::versions::{Condition, Versions};
-use super::{HEADER, names};
+use super::{header, names};
 
 /// The text of a message's file.
 pub(crate) fn message(schema: &Schema) -> String {
     let name = &schema.name;
-    let mut out = format!("{HEADER} {name}; do not edit.\n\nuse klamm_codec::prelude::*;\n");
+    let mut out = header(&format!("schema {name}")) + "use klamm_codec::prelude::*;\n";
     if schema.kind == "request" {
         out += "\nuse crate::{ApiKey, Request};\n";
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::HEADER;
+use super::header;
 use super::jars::Source;
 use super::schema::Schema;
 
@@ -11,13 +11,11 @@ pub(crate) fn api_key(sources: &[&Source]) -> String {
         sources.iter().map(|source| &source.schema).filter(|s| s.kind == "request").collect();
     requests.sort_by_key(|schema| schema.api_key);
     let name = |schema: &Schema| schema.name.trim_end_matches("Request").to_owned();
-    let mut out = format!(
-        "{HEADER}s of requests; do not edit.\n\n\
-         use crate::api_key::{{ApiFacts, Listener}};\n\n\
-         /// The kind of a request.\n\
-         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\n#[repr(i16)]\n\
-         pub enum ApiKey {{\n"
-    );
+    let mut out = header("schemas of requests");
+    out += "use crate::api_key::{ApiFacts, Listener};\n\n\
+            /// The kind of a request.\n\
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\n#[repr(i16)]\n\
+            pub enum ApiKey {\n";
     for schema in &requests {
         let code = schema.api_key.unwrap_or(-1);
         let _ = writeln!(

@@ -1,10 +1,10 @@
 //! The bytes that Kafka's own classes make of every version of every message: with default
-//! values, with counted ones, and with null wherever null may be. The tests compare ours.
+//! values, with counted ones, with null wherever null may be, and of the newest version's counted
+//! values, which an older version drops or refuses. The tests compare ours.
 //!
 //! The counted values are those of `klamm_codec::arbitrary`, told to Kafka as JSON.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use klamm_model::Uuid;
@@ -18,59 +18,71 @@ use crate::peer;
 /// Largest fixture that the repository takes.
 const FIXTURE_BYTES_MAX: usize = 200 * 1024;
 
-/// Writes the fixtures of all messages.
-pub(crate) fn write(root: &Path, lib: &Path, sources: &[Source]) -> Result<(), String> {
+/// What a fixture has for each version of a message.
+const ENTRY_COUNT: usize = 4;
+
+/// The fixtures of all messages, and where they belong.
+pub(crate) fn fixtures(
+    root: &Path,
+    lib: &Path,
+    sources: &[Source],
+) -> Result<Vec<(PathBuf, Vec<u8>)>, String> {
     let of_kind = |kind: &'static str| -> Vec<&Source> {
         sources.iter().filter(|s| s.schema.kind == kind).collect()
     };
     let requests = [of_kind("header"), of_kind("request")].concat();
     let persisted: Vec<_> = sources.iter().filter(|s| !s.is_protocol()).collect();
-    let protocol = root.join("crates/klamm-protocol/tests/golden");
-    fixture(root, lib, &requests, &protocol.join("requests.bin"))?;
-    fixture(root, lib, &of_kind("response"), &protocol.join("responses.bin"))?;
-    let records = root.join("crates/klamm-persisted/tests/golden/records.bin");
-    fixture(root, lib, &persisted, &records)
+    let mut fixtures = Vec::new();
+    for (sources, path) in [
+        (requests, "crates/klamm-protocol/tests/golden/requests.bin"),
+        (of_kind("response"), "crates/klamm-protocol/tests/golden/responses.bin"),
+        (persisted, "crates/klamm-persisted/tests/golden/records.bin"),
+    ] {
+        let bytes = fixture(&kafka_bytes(root, lib, &input(&sources))?, &sources)?;
+        if bytes.len() > FIXTURE_BYTES_MAX {
+            return Err(format!("{path} would have {} bytes", bytes.len()));
+        }
+        fixtures.push((root.join(path), bytes));
+    }
+    Ok(fixtures)
 }
 
-/// One fixture: for each message the length of its name and the name; for each of its versions,
-/// default, counted and null, the length of the bytes (-1: Kafka refuses) and the bytes.
-fn fixture(root: &Path, lib: &Path, sources: &[&Source], path: &Path) -> Result<(), String> {
+/// The lines that `Golden.java` is given.
+fn input(sources: &[&Source]) -> String {
     let mut input = String::new();
     for source in sources {
-        for version in source.schema.valid.lowest..=source.schema.valid.highest {
-            let class = source.java_class();
-            for json in [
-                "-".to_owned(),
-                message(&source.schema, version, Nulls::Never),
-                message(&source.schema, version, Nulls::Always),
-            ] {
-                let _ = writeln!(input, "{class}\t{version}\t{json}");
-            }
+        let class = source.java_class();
+        let newest = source.schema.valid.highest;
+        for version in source.schema.valid.lowest..=newest {
+            let line = |json_version: i16, json: &str| {
+                format!("{class}\t{version}\t{json_version}\t{json}\n")
+            };
+            input += &line(version, "-");
+            input += &line(version, &message(&source.schema, version, Nulls::Never));
+            input += &line(version, &message(&source.schema, version, Nulls::Always));
+            input += &line(newest, &message(&source.schema, newest, Nulls::Never));
         }
     }
-    let output = kafka_bytes(root, lib, &input)?;
-    let mut entries = output.as_slice();
+    input
+}
+
+/// One fixture: for each message the length of its name and the name; for each of its versions
+/// and entries the length of the bytes (-1: Kafka refuses) and the bytes.
+fn fixture(output: &[u8], sources: &[&Source]) -> Result<Vec<u8>, String> {
+    let mut entries = output;
     let mut out = Vec::new();
     for source in sources {
         let name = &source.schema.name;
         out.push(u8::try_from(name.len()).map_err(|error| format!("{name}: {error}"))?);
         out.extend_from_slice(name.as_bytes());
-        for _ in source.schema.valid.lowest..=source.schema.valid.highest {
-            for _ in 0..3 {
-                let (entry, rest) = next_entry(entries).ok_or("Golden.java wrote too little")?;
-                out.extend_from_slice(entry);
-                entries = rest;
-            }
+        let versions = source.schema.valid.lowest..=source.schema.valid.highest;
+        for _ in 0..versions.count() * ENTRY_COUNT {
+            let (entry, rest) = next_entry(entries).ok_or("Golden.java wrote too little")?;
+            out.extend_from_slice(entry);
+            entries = rest;
         }
     }
-    if out.len() > FIXTURE_BYTES_MAX {
-        return Err(format!("{} would have {} bytes", path.display(), out.len()));
-    }
-    let failed = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
-    std::fs::create_dir_all(path.parent().unwrap_or(path)).map_err(failed)?;
-    std::fs::write(path, &out).map_err(failed)?;
-    println!("{} bytes in {}", out.len(), path.display());
-    Ok(())
+    Ok(out)
 }
 
 /// The first entry, length included, and what follows it.
