@@ -144,6 +144,8 @@ fn fetch(lib: &Path) -> Result<(), String> {
         .arg("dependency:copy-dependencies")
         .arg(format!("-DoutputDirectory={}", lib.display()))
         .stdin(Stdio::null())
+        // Standard output is for the folder alone.
+        .stdout(std::io::stderr())
         .status()
         .map_err(|error| format!("cannot start mvn: {error}; is Maven installed?"))?;
     if status.success() {
@@ -161,7 +163,7 @@ fn pom_text() -> String {
     };
     let kafka = ARTIFACTS.iter().map(|name| dependency("org.apache.kafka", name, KAFKA_VERSION));
     format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n\
+        "<project>\n\
          <modelVersion>4.0.0</modelVersion>\n\
          <groupId>klamm</groupId><artifactId>peer</artifactId><version>1</version>\n\
          <dependencies>\n{}{}</dependencies>\n</project>\n",

@@ -136,6 +136,17 @@ impl Reader {
         Ok(Uuid::from_bytes(self.fixed()?))
     }
 
+    /// The next four bytes as an integer, without moving past them.
+    ///
+    /// # Errors
+    /// The input ends.
+    pub fn peek_i32(&mut self) -> Result<i32, DecodeError> {
+        let at = self.at;
+        let value = self.i32()?;
+        self.at = at;
+        Ok(value)
+    }
+
     /// A length that is compact or 32 bits; `None` means null.
     #[inline]
     fn length(&mut self, form: Form) -> Result<Option<usize>, DecodeError> {

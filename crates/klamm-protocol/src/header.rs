@@ -7,9 +7,6 @@ use klamm_stdx::Str;
 
 use crate::{ApiKey, RequestHeader, ResponseHeader};
 
-/// Bytes of a request's kind and version, with which every header starts.
-const KIND_BYTES: usize = 4;
-
 /// Who asks for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
@@ -64,8 +61,8 @@ impl RequestHead {
     /// The kind is unknown, or the bytes are no header.
     pub fn decode(r: &mut Reader) -> Result<Self, HeaderError> {
         // The kind and version say which version the header has, so they are looked at first.
-        let mut kind = Reader::new(r.rest().slice(..KIND_BYTES.min(r.remaining())));
-        let (code, api_version) = (kind.i16()?, kind.i16()?);
+        let kind = r.peek_i32()?;
+        let (code, api_version) = ((kind >> 16) as i16, kind as i16);
         let api_key =
             ApiKey::from_code(code).ok_or(HeaderError::UnknownApiKey { code, api_version })?;
         let header = RequestHeader::decode(r, api_key.request_header_version(api_version))?;

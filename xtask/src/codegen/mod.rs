@@ -11,6 +11,7 @@ use crate::peer;
 mod emit;
 mod emit_api;
 mod emit_records;
+mod emit_struct;
 mod golden;
 mod jars;
 mod names;
