@@ -38,11 +38,7 @@ pub(crate) fn declaration(schema: &Schema, s: &Struct) -> String {
     }
     out += "\n}\n";
     if !natural {
-        let _ = write!(
-            out,
-            "\nimpl Default for {} {{\npub(crate) fn default() -> Self {{\nSelf {{",
-            s.name
-        );
+        let _ = write!(out, "\nimpl Default for {} {{\nfn default() -> Self {{\nSelf {{", s.name);
         for f in &s.fields {
             let _ = write!(out, "{}: {},", f.name, default(f));
         }
@@ -97,7 +93,7 @@ fn is_number(kind: &FieldType) -> bool {
 }
 
 /// The schema's default, or what Kafka takes where the schema has none: zero and empty.
-fn default(f: &Field) -> String {
+pub(crate) fn default(f: &Field) -> String {
     if f.default_is_null() && f.is_optional() {
         return "None".to_owned();
     }
