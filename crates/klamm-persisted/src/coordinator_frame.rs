@@ -96,7 +96,8 @@ mod tests {
             ..OffsetCommitValue::default()
         });
         let frame = value.to_frame(3).unwrap();
-        assert_eq!(&frame[..2], [0, 3]);
+        // The bytes that Kafka's GroupCoordinatorRecordSerde writes.
+        assert_eq!(&frame[..], *b"\0\x03\0\0\0\0\0\0\0\x05\0\0\0\x02\0\0\0\0\0\0\0\0\0\x09");
         assert_eq!(GroupRecordValue::from_frame(1, frame), Ok((value, 3)));
     }
 

@@ -69,7 +69,8 @@ mod tests {
             feature_level: 7,
         });
         let frame = record.to_frame(0).unwrap();
-        assert_eq!(&frame[..3], [1, 12, 0]);
+        // The bytes that Kafka's MetadataRecordSerde writes.
+        assert_eq!(&frame[..], b"\x01\x0c\x00\x11metadata.version\x00\x07\x00");
         assert_eq!(MetadataRecord::from_frame(frame), Ok((record, 0)));
     }
 
