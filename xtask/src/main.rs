@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod codegen;
 mod peer;
+mod tidy;
 
 /// Klamm's tasks.
 #[derive(Parser)]
@@ -21,12 +22,15 @@ enum Command {
     Codegen(codegen::Arguments),
     /// Fetch Apache Kafka's jars, print their folder, or run one of its programs.
     Peer(peer::Arguments),
+    /// Check the house rules.
+    Tidy,
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Codegen(arguments) => codegen::run(&arguments),
         Command::Peer(arguments) => peer::run(&arguments),
+        Command::Tidy => tidy::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,1 +1,20 @@
-//! The runtime for replicated state machines on internal topics.
+//! The runtime for replicated state machines on internal topics (Kafka: `CoordinatorRuntime`).
+//!
+//! A coordinator is a set of [`Shard`]s, one for each partition of its topic that this broker
+//! leads. A shard decides; this crate loads it from its log, gives it requests one at a time,
+//! writes what it wants written, and tells it when that is committed. Nothing that depends on a
+//! record is answered before the record is committed (invariant A5).
+//!
+//! ```text
+//!            load                    log replayed                     unload
+//!   absent ────────▶ loading ─────────────────────────▶ active ────────────────▶ absent
+//!                 COORDINATOR_LOAD_IN_PROGRESS                 NOT_COORDINATOR
+//! ```
+
+mod runtime;
+mod shard;
+mod state;
+mod task;
+
+pub use runtime::{Coordinator, CoordinatorHandle, Factory, QUEUE_MAX};
+pub use shard::{KeyValue, LoadedChunk, Outcome, PartitionLog, Shard, Ticket, Time};

@@ -10,6 +10,7 @@ pub mod classic;
 mod offsets;
 mod record;
 mod request;
+mod runs;
 mod shard;
 
 pub use actions::{Actions, Then, Write};
@@ -24,18 +25,4 @@ pub use record::{GroupSnapshot, MemberSnapshot, Record, RecordError};
 pub use request::{DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response};
 pub use shard::{GroupShard, group_partition};
 
-use klamm_env::Moment;
-use klamm_model::Timestamp;
-
-/// Names a request that waits for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// What time it is, by both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Time {
-    /// For timeouts.
-    pub now: Moment,
-    /// For records.
-    pub wall: Timestamp,
-}
+pub use klamm_coordinator::{Ticket, Time};

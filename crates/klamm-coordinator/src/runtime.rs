@@ -1,0 +1,124 @@
+//! The coordinator's thread and its handle.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use klamm_env::{Clock, task};
+use klamm_model::{ErrorCode, PartitionIndex};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::shard::{PartitionLog, Shard};
+use crate::task::{Command, run};
+
+/// Requests and orders that may wait for a coordinator's thread; more are told to come back.
+pub const QUEUE_MAX: usize = 16_384;
+
+/// Makes an empty shard.
+pub type Factory<S> = Box<dyn Fn(PartitionIndex) -> S + Send>;
+
+/// A coordinator's thread.
+#[derive(Debug)]
+pub struct Coordinator<S: Shard> {
+    handle: CoordinatorHandle<S>,
+    thread: JoinHandle<()>,
+}
+
+impl<S: Shard> Coordinator<S> {
+    /// Starts the thread, without shards.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub fn start(name: &str, clock: Arc<dyn Clock>, factory: Factory<S>) -> io::Result<Self> {
+        let (commands, queue) = mpsc::channel(QUEUE_MAX);
+        let thread = task::spawn_thread(name, move || {
+            if let Err(error) = task::run_worker(run(clock, factory, queue)) {
+                tracing::error!(%error, "a coordinator could not start");
+            }
+        })?;
+        Ok(Self { handle: CoordinatorHandle { commands }, thread })
+    }
+
+    /// A handle for those who have requests.
+    #[must_use]
+    pub fn handle(&self) -> CoordinatorHandle<S> {
+        self.handle.clone()
+    }
+
+    /// Ends the thread; whoever waits is told to look elsewhere.
+    pub fn stop(self) {
+        // The queue may be full or the thread gone; dropping the last handle ends it as well.
+        drop(self.handle.commands.try_send(Command::Stop));
+        drop(self.handle);
+        if self.thread.join().is_err() {
+            tracing::error!("a coordinator panicked");
+        }
+    }
+}
+
+/// Sends requests to a coordinator.
+#[derive(Debug)]
+pub struct CoordinatorHandle<S: Shard> {
+    commands: mpsc::Sender<Command<S>>,
+}
+
+impl<S: Shard> Clone for CoordinatorHandle<S> {
+    fn clone(&self) -> Self {
+        Self { commands: self.commands.clone() }
+    }
+}
+
+impl<S: Shard> CoordinatorHandle<S> {
+    /// Asks the shard of `partition`.
+    pub async fn request(&self, partition: PartitionIndex, request: S::Request) -> S::Response {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.try_send(Command::Request { partition, request, reply }).is_err() {
+            return S::unavailable(ErrorCode::CoordinatorLoadInProgress);
+        }
+        answer.await.unwrap_or_else(|_| S::unavailable(ErrorCode::NotCoordinator))
+    }
+
+    /// Asks every shard that is here.
+    pub async fn request_all(
+        &self,
+        request: impl Fn() -> S::Request + Send + 'static,
+    ) -> Vec<S::Response> {
+        let (reply, answer) = oneshot::channel();
+        let request = Box::new(request);
+        if self.commands.try_send(Command::RequestAll { request, reply }).is_err() {
+            return vec![S::unavailable(ErrorCode::CoordinatorLoadInProgress)];
+        }
+        let Ok(answers) = answer.await else {
+            return vec![S::unavailable(ErrorCode::NotCoordinator)];
+        };
+        let mut responses = Vec::with_capacity(answers.len());
+        for answer in answers {
+            responses
+                .push(answer.await.unwrap_or_else(|_| S::unavailable(ErrorCode::NotCoordinator)));
+        }
+        responses
+    }
+
+    /// This broker leads `partition` now.
+    pub fn load(&self, partition: PartitionIndex, log: Arc<dyn PartitionLog>) {
+        self.order(Command::Load { partition, log });
+    }
+
+    /// This broker leads `partition` no more.
+    pub fn unload(&self, partition: PartitionIndex) {
+        self.order(Command::Unload { partition });
+    }
+
+    /// Tells every shard, without waiting for answers.
+    pub fn tell_all(&self, request: impl Fn() -> S::Request + Send + 'static) {
+        let (reply, _) = oneshot::channel();
+        self.order(Command::RequestAll { request: Box::new(request), reply });
+    }
+
+    /// Orders come from the metadata publisher's thread and must not be lost; it may wait.
+    fn order(&self, command: Command<S>) {
+        if self.commands.blocking_send(command).is_err() {
+            tracing::debug!("an order came after the coordinator's end");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The loop of a coordinator's thread.
+
+use std::collections::{BTreeMap, HashSet};
+use std::future::pending;
+use std::sync::Arc;
+
+use klamm_env::{Clock, Moment, task};
+use klamm_model::{ErrorCode, PartitionIndex};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::runtime::Factory;
+use crate::shard::{PartitionLog, Shard, Time};
+use crate::state::ShardState;
+
+/// Commands taken from the queue before the loop looks at commits and timers again.
+const COMMANDS_PER_TURN: usize = 256;
+
+/// What the thread is told.
+pub(crate) enum Command<S: Shard> {
+    Request {
+        partition: PartitionIndex,
+        request: S::Request,
+        reply: oneshot::Sender<S::Response>,
+    },
+    RequestAll {
+        request: Box<dyn Fn() -> S::Request + Send>,
+        reply: oneshot::Sender<Vec<oneshot::Receiver<S::Response>>>,
+    },
+    Load {
+        partition: PartitionIndex,
+        log: Arc<dyn PartitionLog>,
+    },
+    Unload {
+        partition: PartitionIndex,
+    },
+    Stop,
+}
+
+struct Loop<S: Shard> {
+    clock: Arc<dyn Clock>,
+    factory: Factory<S>,
+    shards: BTreeMap<PartitionIndex, ShardState<S>>,
+    loading: HashSet<PartitionIndex>,
+    advanced: Arc<Notify>,
+    stopped: bool,
+}
+
+/// Runs until told to stop or until the last handle is gone.
+pub(crate) async fn run<S: Shard>(
+    clock: Arc<dyn Clock>,
+    factory: Factory<S>,
+    mut queue: mpsc::Receiver<Command<S>>,
+) {
+    let mut this = Loop {
+        clock,
+        factory,
+        shards: BTreeMap::new(),
+        loading: HashSet::new(),
+        advanced: Arc::default(),
+        stopped: false,
+    };
+    while !this.stopped {
+        this.wait(&mut queue).await;
+        for _ in 0..COMMANDS_PER_TURN {
+            match queue.try_recv() {
+                Ok(command) => this.on_command(command),
+                Err(_) => break,
+            }
+        }
+        this.turn();
+    }
+    std::mem::take(&mut this.shards).into_values().for_each(ShardState::unload);
+}
+
+impl<S: Shard> Loop<S> {
+    fn time(&self) -> Time {
+        Time { now: self.clock.now(), wall: self.clock.wall() }
+    }
+
+    /// Waits for a command, a commit or a timer; not at all while a shard is loading.
+    async fn wait(&mut self, queue: &mut mpsc::Receiver<Command<S>>) {
+        if !self.loading.is_empty() {
+            return;
+        }
+        let next = self.shards.values().filter_map(ShardState::next_timeout).min();
+        let timer = sleep_until(self.clock.now(), next);
+        tokio::select! {
+            biased;
+            command = queue.recv() => match command {
+                Some(command) => self.on_command(command),
+                None => self.stopped = true,
+            },
+            () = self.advanced.notified() => {}
+            () = timer => {}
+        }
+    }
+
+    fn on_command(&mut self, command: Command<S>) {
+        let time = self.time();
+        match command {
+            Command::Request { partition, request, reply } => match self.shards.get_mut(&partition)
+            {
+                Some(shard) => shard.on_request(time, request, reply),
+                None => drop(reply.send(S::unavailable(ErrorCode::NotCoordinator))),
+            },
+            Command::RequestAll { request, reply } => {
+                let mut answers = Vec::with_capacity(self.shards.len());
+                for shard in self.shards.values_mut() {
+                    let (sender, answer) = oneshot::channel();
+                    shard.on_request(time, request(), sender);
+                    answers.push(answer);
+                }
+                // Who only tells does not listen.
+                drop(reply.send(answers));
+            }
+            Command::Load { partition, log } => {
+                log.watch(Arc::clone(&self.advanced));
+                let shard = ShardState::new((self.factory)(partition), log);
+                if let Some(old) = self.shards.insert(partition, shard) {
+                    old.unload();
+                }
+                self.loading.insert(partition);
+            }
+            Command::Unload { partition } => {
+                if let Some(shard) = self.shards.remove(&partition) {
+                    shard.unload();
+                }
+                self.loading.remove(&partition);
+            }
+            Command::Stop => self.stopped = true,
+        }
+    }
+
+    /// Commits, timers and one step of each loading shard.
+    fn turn(&mut self) {
+        let time = self.time();
+        for shard in self.shards.values_mut() {
+            shard.on_high_watermark(time);
+            shard.on_time(time);
+            shard.on_high_watermark(time);
+        }
+        let loading: Vec<PartitionIndex> = self.loading.iter().copied().collect();
+        for partition in loading {
+            let Some(shard) = self.shards.get_mut(&partition) else { continue };
+            match shard.load_some(time) {
+                Ok(()) if shard.is_loading() => continue,
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::error!(partition, %error, "a coordinator's log cannot be read: its groups are not served");
+                    self.shards.remove(&partition);
+                }
+            }
+            self.loading.remove(&partition);
+        }
+    }
+}
+
+async fn sleep_until(now: Moment, at: Option<Moment>) {
+    match at {
+        Some(at) => task::sleep(at.since(now)).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,76 @@
+//! The group shard as klamm-coordinator runs it.
+
+use klamm_coordinator::{KeyValue, Outcome, Shard, Ticket, Time};
+use klamm_env::Moment;
+use klamm_model::ErrorCode;
+
+use crate::record::RecordError;
+use crate::{Actions, GroupShard, Record, Request, Response, Write};
+
+impl From<Actions> for Outcome<Response, Write> {
+    fn from(actions: Actions) -> Self {
+        for (group_id, member_id) in &actions.failed_members {
+            tracing::info!(%group_id, %member_id, "member removed: it was silent for its session");
+        }
+        Self { replies: actions.replies, writes: actions.writes }
+    }
+}
+
+impl Shard for GroupShard {
+    type Request = Request;
+    type Response = Response;
+    type Write = Write;
+    type Actions = Actions;
+
+    fn on_request(&mut self, time: Time, request: Request, ticket: Ticket, actions: &mut Actions) {
+        self.on_request(time, request, ticket, actions);
+    }
+
+    fn on_timeout(&mut self, time: Time, actions: &mut Actions) {
+        self.on_timeout(time, actions);
+    }
+
+    fn next_timeout(&self) -> Option<Moment> {
+        self.next_timeout()
+    }
+
+    fn records(write: &Write) -> Result<Vec<KeyValue>, ErrorCode> {
+        let records = write.records.iter().map(Record::to_key_value).collect::<Result<_, _>>();
+        records.map_err(|error| {
+            tracing::error!(%error, "a group record could not be encoded");
+            ErrorCode::UnknownServerError
+        })
+    }
+
+    fn on_committed(&mut self, time: Time, write: Write, actions: &mut Actions) {
+        self.on_committed(time, write, actions);
+    }
+
+    fn on_failed(&mut self, time: Time, write: Write, error: ErrorCode, actions: &mut Actions) {
+        self.on_failed(time, write, error, actions);
+    }
+
+    fn replay(&mut self, (key, value): KeyValue) {
+        match Record::from_key_value(key, value) {
+            Ok(record) => self.replay(record),
+            Err(error @ (RecordError::UnknownKind(_) | RecordError::NotServed(_))) => {
+                tracing::warn!(%error, "a group record was skipped");
+            }
+            Err(error @ RecordError::Broken(_)) => {
+                tracing::error!(%error, "a group record is broken and was skipped");
+            }
+        }
+    }
+
+    fn on_loaded(&mut self, time: Time) {
+        self.on_loaded(time);
+    }
+
+    fn on_unload(&mut self, actions: &mut Actions) {
+        self.on_unload(actions);
+    }
+
+    fn unavailable(error: ErrorCode) -> Response {
+        Response::Unavailable(error)
+    }
+}
