@@ -124,7 +124,7 @@ impl<'a> ValidBatch<'a> {
     /// Puts changed fields into the bytes and makes the checksum anew.
     fn reseal(&mut self) {
         let mut put = |at: usize, bytes: &[u8]| {
-            self.header_bytes[at..at + bytes.len()].copy_from_slice(bytes)
+            self.header_bytes[at..at + bytes.len()].copy_from_slice(bytes);
         };
         put(layout::BATCH_LENGTH, &self.header.batch_length.to_be_bytes());
         put(layout::ATTRIBUTES, &self.header.attributes.0.to_be_bytes());

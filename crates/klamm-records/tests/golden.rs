@@ -1,5 +1,7 @@
 //! Batches that Kafka's own `MemoryRecordsBuilder` (4.3.1) wrote: we read them, and write the same.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a failure to make the input is a failure")]
+
 use klamm_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use klamm_records::{
     BatchBuilder, BatchOptions, BatchView, Codec, EndTxnMarker, HeaderToAppend, Producer,

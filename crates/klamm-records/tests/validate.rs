@@ -1,5 +1,7 @@
 //! What a leader takes from a client, what it refuses, and what it changes.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a failure to make the input is a failure")]
+
 use klamm_model::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use klamm_records::{
     BatchBuilder, BatchError, BatchOptions, BatchView, Codec, Compression, InvalidRecord, Producer,
