@@ -1,0 +1,66 @@
+//! Broker keys: topics' defaults, log directories, retention, flushing and cleaning.
+
+use crate::key::declare_configs;
+
+declare_configs! {
+    pub(crate) static LOG;
+    "log.dir": List = Is("./klamm-data"), Any, High, ReadOnly, Acted, "The log directory, when log.dirs is not set."; was Is("/tmp/kafka-logs") => "a temporary directory is no place for data";
+    "log.dirs": List = Null, Any, High, ReadOnly, Acted, "Directories that hold the partitions.";
+    "cordoned.log.dirs": List = Is(""), Any, Medium, PerBroker, Accepted, "Log directories that get no new partitions.";
+    "log.dir.failure.timeout.ms": Long = Is("30000"), AtLeast(1), Low, ReadOnly, Accepted, "How long a broker may fail to tell the controller of a lost directory before it stops.";
+    "num.partitions": Int = Is("1"), AtLeast(1), Medium, ReadOnly, Acted, "Partitions of a topic that is created without a number.";
+    "default.replication.factor": Int = Is("1"), Any, Medium, ReadOnly, Acted, "Replicas of a topic that is created without a number.";
+    "auto.create.topics.enable": Boolean = Is("true"), Any, High, ReadOnly, Acted, "Whether a topic is created when a client asks for it.";
+    "delete.topic.enable": Boolean = Is("true"), Any, High, ReadOnly, Acted, "Whether topics can be deleted.";
+    "create.topic.policy.class.name": Class = Null, Any, Low, ReadOnly, Accepted, "Java class that may refuse a new topic; never loaded.";
+    "alter.config.policy.class.name": Class = Null, Any, Low, ReadOnly, Accepted, "Java class that may refuse a changed config; never loaded.";
+    "message.max.bytes": Int = Is("1048588"), AtLeast(0), High, ClusterWide, Acted, "Largest record batch that is accepted, after compression.";
+    "compression.type": String = Is("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), High, ClusterWide, Acted, "Codec that batches are stored with; producer keeps what the producer chose.";
+    "compression.gzip.level": Int = Is("-1"), GzipLevel, Medium, ClusterWide, Acted, "Level of gzip, when the broker compresses.";
+    "compression.lz4.level": Int = Is("9"), Between(1, 17), Medium, ClusterWide, Acted, "Level of lz4, when the broker compresses.";
+    "compression.zstd.level": Int = Is("3"), Between(-131072, 22), Medium, ClusterWide, Acted, "Level of zstd, when the broker compresses.";
+    "min.insync.replicas": Int = Is("1"), AtLeast(1), High, ClusterWide, Acted, "Fewest in-sync replicas with which acks=all is accepted.";
+    "unclean.leader.election.enable": Boolean = Is("false"), Any, High, ClusterWide, Acted, "Whether a replica that may lack records may lead when nobody else can.";
+    "unclean.leader.election.interval.ms": Long = Is("300000"), AtLeast(1), Medium, ReadOnly, Accepted, "How often unclean elections are looked for.";
+    "log.segment.bytes": Int = Is("1073741824"), AtLeast(1048576), High, ClusterWide, Acted, "Size at which a partition starts a new segment.";
+    "log.roll.ms": Long = Null, Any, High, ClusterWide, Acted, "Age at which a partition starts a new segment; unset means log.roll.hours.";
+    "log.roll.hours": Int = Is("168"), AtLeast(1), High, ReadOnly, Acted, "Age at which a partition starts a new segment, in hours.";
+    "log.roll.jitter.ms": Long = Null, Any, High, ClusterWide, Acted, "Most that is randomly taken off the age of a segment; unset means log.roll.jitter.hours.";
+    "log.roll.jitter.hours": Int = Is("0"), AtLeast(0), High, ReadOnly, Acted, "Most that is randomly taken off the age of a segment, in hours.";
+    "log.retention.ms": Long = Null, Any, High, ClusterWide, Acted, "Age at which segments are deleted, -1 for never; unset means log.retention.minutes.";
+    "log.retention.minutes": Int = Null, Any, High, ReadOnly, Acted, "Age at which segments are deleted, in minutes; unset means log.retention.hours.";
+    "log.retention.hours": Int = Is("168"), Any, High, ReadOnly, Acted, "Age at which segments are deleted, in hours.";
+    "log.retention.bytes": Long = Is("-1"), Any, High, ClusterWide, Acted, "Size of a partition above which its oldest segments are deleted; -1 means no limit.";
+    "log.retention.check.interval.ms": Long = Is("300000"), AtLeast(1), Medium, ReadOnly, Acted, "How often segments are checked for deletion.";
+    "log.cleanup.policy": List = Is("delete"), ListOf(&["compact", "delete"]), Medium, ClusterWide, Acted, "What happens to old records: delete, compact, both, or nothing.";
+    "log.index.size.max.bytes": Int = Is("10485760"), AtLeast(4), Medium, ClusterWide, Acted, "Largest offset index of a segment.";
+    "log.index.interval.bytes": Int = Is("4096"), AtLeast(0), Medium, ClusterWide, Acted, "Bytes of records between two entries of an index.";
+    "log.flush.interval.messages": Long = Is("9223372036854775807"), AtLeast(1), High, ClusterWide, Acted, "A partition is synced after this many records, whoever waits or not.";
+    "log.flush.interval.ms": Long = Null, Any, High, ClusterWide, Acted, "A partition is synced at the latest after this time; unset means log.flush.scheduler.interval.ms.";
+    "log.flush.scheduler.interval.ms": Long = Is("9223372036854775807"), Any, High, ReadOnly, Acted, "How often partitions are checked for a sync by time.";
+    "log.flush.offset.checkpoint.interval.ms": Int = Is("60000"), AtLeast(0), High, ReadOnly, Acted, "How often the offsets up to which recovery is not needed are written.";
+    "log.flush.start.offset.checkpoint.interval.ms": Int = Is("60000"), AtLeast(0), High, ReadOnly, Acted, "How often the first offsets of the partitions are written.";
+    "log.preallocate": Boolean = Is("false"), Any, Medium, ClusterWide, Acted, "Whether a new segment's room is reserved at once.";
+    "log.segment.delete.delay.ms": Long = Is("60000"), AtLeast(0), High, ClusterWide, Acted, "Wait before the files of a removed segment are deleted.";
+    "log.message.timestamp.type": String = Is("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"]), Medium, ClusterWide, Acted, "Whether a record's time is its creation or its arrival.";
+    "log.message.timestamp.before.max.ms": Long = Is("9223372036854775807"), AtLeast(0), Medium, ClusterWide, Acted, "How far a record's time may lie in the past.";
+    "log.message.timestamp.after.max.ms": Long = Is("3600000"), AtLeast(0), Medium, ClusterWide, Acted, "How far a record's time may lie in the future.";
+    "log.initial.task.delay.ms": Long = Is("30000"), AtLeast(0), Low, ReadOnly, Acted, "How long after the start the first check of retention and cleaning comes.";
+    "log.cleaner.enable": Boolean = Is("true"), Any, Medium, ReadOnly, Accepted, "Whether compaction runs; it always does when a topic asks for it.";
+    "log.cleaner.threads": Int = Is("1"), AtLeast(0), Medium, ClusterWide, Acted, "Threads that compact.";
+    "log.cleaner.backoff.ms": Long = Is("15000"), AtLeast(0), Medium, ClusterWide, Acted, "How long the cleaner rests when there is nothing to clean.";
+    "log.cleaner.dedupe.buffer.size": Long = Is("134217728"), Any, Medium, ClusterWide, Acted, "Memory for the table of keys, over all cleaner threads.";
+    "log.cleaner.io.buffer.size": Int = Is("524288"), AtLeast(0), Medium, ClusterWide, Acted, "Memory for reading and writing, over all cleaner threads.";
+    "log.cleaner.io.buffer.load.factor": Double = Is("0.9"), Any, Medium, ClusterWide, Acted, "How full the table of keys may get.";
+    "log.cleaner.io.max.bytes.per.second": Double = Is("1.7976931348623157E308"), Any, Medium, ClusterWide, Acted, "Most bytes per second that the cleaner reads and writes.";
+    "log.cleaner.delete.retention.ms": Long = Is("86400000"), AtLeast(0), Medium, ClusterWide, Acted, "How long a deletion marker stays in a compacted topic.";
+    "log.cleaner.min.cleanable.ratio": Double = Is("0.5"), BetweenF(0.0, 1.0), Medium, ClusterWide, Acted, "Part of a log that must be uncleaned before it is compacted.";
+    "log.cleaner.min.compaction.lag.ms": Long = Is("0"), AtLeast(0), Medium, ClusterWide, Acted, "How long a record stays uncompacted at least.";
+    "log.cleaner.max.compaction.lag.ms": Long = Is("9223372036854775807"), AtLeast(1), Medium, ClusterWide, Acted, "How long a record stays uncompacted at most.";
+    "log.local.retention.bytes": Long = Is("-2"), AtLeast(-2), Medium, ClusterWide, Accepted, "Bytes of a tiered partition that stay local; -2 means as retention.";
+    "log.local.retention.ms": Long = Is("-2"), AtLeast(-2), Medium, ClusterWide, Accepted, "How long a tiered partition's segments stay local; -2 means as retention.";
+    "num.recovery.threads.per.data.dir": Int = Is("2"), AtLeast(1), High, ClusterWide, Acted, "Threads per log directory that load and recover partitions at start.";
+    "num.replica.alter.log.dirs.threads": Int = Null, Any, High, ReadOnly, Accepted, "Threads that move replicas between log directories.";
+    "producer.id.expiration.ms": Int = Is("86400000"), AtLeast(1), Low, ClusterWide, Acted, "How long a partition remembers an idle producer.";
+    "producer.id.expiration.check.interval.ms": Int = Is("600000"), AtLeast(1), Low, ReadOnly, Acted, "How often a partition forgets idle producers.";
+}

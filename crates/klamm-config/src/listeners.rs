@@ -1,0 +1,353 @@
+//! Listeners: where the node accepts connections, what it tells others, and who may reach it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::ConfigError;
+use crate::broker::{Reader, Roles};
+use crate::value::items;
+
+/// A listener's name, in upper case as Kafka keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerName(pub String);
+
+impl ListenerName {
+    fn new(name: &str) -> Self {
+        Self(name.trim().to_ascii_uppercase())
+    }
+}
+
+impl fmt::Display for ListenerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What protects a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecurityProtocol {
+    /// Nothing.
+    Plaintext,
+    /// TLS.
+    Ssl,
+    /// Authentication without encryption.
+    SaslPlaintext,
+    /// Authentication within TLS.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_uppercase().as_str() {
+            "PLAINTEXT" => Some(Self::Plaintext),
+            "SSL" => Some(Self::Ssl),
+            "SASL_PLAINTEXT" => Some(Self::SaslPlaintext),
+            "SASL_SSL" => Some(Self::SaslSsl),
+            _ => None,
+        }
+    }
+
+    /// The number on the wire and in the metadata log.
+    #[must_use]
+    pub fn code(self) -> i16 {
+        match self {
+            Self::Plaintext => 0,
+            Self::Ssl => 1,
+            Self::SaslPlaintext => 2,
+            Self::SaslSsl => 3,
+        }
+    }
+
+    /// Kafka's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::Ssl => "SSL",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslSsl => "SASL_SSL",
+        }
+    }
+}
+
+/// One address to listen on or to tell clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name.
+    pub name: ListenerName,
+    /// Host name or address without brackets; empty means every address.
+    pub host: String,
+    /// Port; 0 lets the system choose.
+    pub port: u16,
+    /// What protects it.
+    pub protocol: SecurityProtocol,
+}
+
+impl Listener {
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{}://{open}{}{close}:{}", self.name, self.host, self.port)
+    }
+}
+
+/// The listeners of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListenersConfig {
+    /// What is listened on, controller listeners included.
+    pub listeners: Vec<Listener>,
+    /// What clients and brokers are told; port 0 stands for the port that the listener got.
+    pub advertised: Vec<Listener>,
+    /// Listeners that belong to the controller.
+    pub controller_names: Vec<ListenerName>,
+    /// The listener that brokers use among themselves.
+    pub inter_broker: Option<ListenerName>,
+}
+
+impl ListenersConfig {
+    /// The listeners of the broker role.
+    pub fn broker(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().filter(|l| !self.is_controller(&l.name))
+    }
+
+    /// The listeners of the controller role.
+    pub fn controller(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().filter(|l| self.is_controller(&l.name))
+    }
+
+    /// Whether a listener belongs to the controller.
+    #[must_use]
+    pub fn is_controller(&self, name: &ListenerName) -> bool {
+        self.controller_names.contains(name)
+    }
+}
+
+/// Where metrics are served over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsListener {
+    /// Host name or address.
+    pub host: String,
+    /// Port; 0 lets the system choose.
+    pub port: u16,
+    /// Whether a port in use stops the start. It does only if someone asked for this listener.
+    pub required: bool,
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| match ip {
+            IpAddr::V4(ip) => ip.is_loopback(),
+            IpAddr::V6(ip) => {
+                ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
+            }
+        })
+}
+
+/// `host:port` or `[address]:port`; the host may be empty.
+pub(crate) fn parse_host_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|_| port.bytes().all(|c| c.is_ascii_digit()))?;
+    if let Some(inner) = host.strip_prefix('[') {
+        let address = inner.strip_suffix(']')?;
+        address.parse::<std::net::Ipv6Addr>().ok()?;
+        return Some((address.to_owned(), port));
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (host.chars().all(legal)).then(|| (host.to_owned(), port))
+}
+
+type ProtocolMap = BTreeMap<ListenerName, SecurityProtocol>;
+
+pub(crate) fn read(r: &Reader<'_>, roles: Roles) -> ListenersConfig {
+    let controller_names: Vec<_> =
+        items(&r.text("controller.listener.names")).map(ListenerName::new).collect();
+    let map = protocol_map(r, &controller_names);
+    let listeners = parse_list(r, "listeners", &map);
+    check_listeners(r, &listeners);
+    let advertised = match r.set_text("advertised.listeners") {
+        Some(text) if !text.trim().is_empty() => parse_advertised(r, &listeners, &map),
+        _ => listeners.iter().filter(|l| !controller_names.contains(&l.name)).cloned().collect(),
+    };
+    let inter_broker = inter_broker_listener(r, &advertised);
+    let config = ListenersConfig { listeners, advertised, controller_names, inter_broker };
+    check_roles(r, &config, roles);
+    check_protection(r, &config);
+    config
+}
+
+/// Without an explicit map, a listener name that is a protocol means that protocol, and a
+/// controller listener of another name is plaintext (Kafka: `effectiveListenerSecurityProtocolMap`).
+fn protocol_map(r: &Reader<'_>, controller_names: &[ListenerName]) -> ProtocolMap {
+    let mut map = ProtocolMap::new();
+    for item in items(&r.text("listener.security.protocol.map")) {
+        let parsed = item
+            .split_once(':')
+            .and_then(|(name, protocol)| Some((name, SecurityProtocol::parse(protocol)?)));
+        match parsed {
+            Some((name, protocol)) => {
+                map.insert(ListenerName::new(name), protocol);
+            }
+            None => r.refuse(
+                "listener.security.protocol.map",
+                format!("'{item}' is not NAME:PROTOCOL with a protocol of Kafka's"),
+            ),
+        }
+    }
+    if r.set_text("listener.security.protocol.map").is_none() {
+        for name in controller_names {
+            map.entry(name.clone()).or_insert(SecurityProtocol::Plaintext);
+        }
+    }
+    map
+}
+
+fn parse_list(r: &Reader<'_>, key: &'static str, map: &ProtocolMap) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    for item in items(&r.text(key)) {
+        let parsed = item.split_once("://").and_then(|(name, address)| {
+            let (host, port) = parse_host_port(address)?;
+            (!name.is_empty()).then_some((ListenerName::new(name), host, port))
+        });
+        let Some((name, host, port)) = parsed else {
+            r.refuse(key, format!("'{item}' is not NAME://host:port"));
+            continue;
+        };
+        match map.get(&name) {
+            Some(protocol) => listeners.push(Listener { name, host, port, protocol: *protocol }),
+            None => r.refuse(
+                key,
+                format!("no protocol for listener {name} in listener.security.protocol.map"),
+            ),
+        }
+    }
+    listeners
+}
+
+fn check_listeners(r: &Reader<'_>, listeners: &[Listener]) {
+    if listeners.is_empty() && !r.has_errors() {
+        r.refuse("listeners", "at least one is needed".to_owned());
+    }
+    for (i, listener) in listeners.iter().enumerate() {
+        for other in &listeners[..i] {
+            if other.name == listener.name {
+                r.refuse("listeners", format!("two listeners have the name {}", other.name));
+            }
+            let versions_differ = other.host.contains(':') != listener.host.contains(':');
+            if other.port == listener.port && listener.port != 0 && !versions_differ {
+                let both = format!("{other} and {listener}");
+                r.refuse("listeners", format!("two listeners have the same port: {both}"));
+            }
+        }
+    }
+}
+
+fn parse_advertised(r: &Reader<'_>, listeners: &[Listener], map: &ProtocolMap) -> Vec<Listener> {
+    let key = "advertised.listeners";
+    let advertised = parse_list(r, key, map);
+    for (i, listener) in advertised.iter().enumerate() {
+        if matches!(listener.host.as_str(), "0.0.0.0" | "::") {
+            r.refuse(key, format!("clients cannot connect to {}; name an address", listener.host));
+        }
+        if advertised[..i].iter().any(|other| other.name == listener.name) {
+            r.refuse(key, format!("two listeners have the name {}", listener.name));
+        }
+        if !listeners.iter().any(|other| other.name == listener.name) {
+            r.refuse(key, format!("{} is not in listeners", listener.name));
+        }
+    }
+    advertised
+}
+
+fn inter_broker_listener(r: &Reader<'_>, advertised: &[Listener]) -> Option<ListenerName> {
+    if let Some(name) = r.set_text("inter.broker.listener.name") {
+        if r.set_text("security.inter.broker.protocol").is_some() {
+            r.conflict(
+                "inter.broker.listener.name and security.inter.broker.protocol are both set; \
+                 set one"
+                    .to_owned(),
+            );
+        }
+        let name = ListenerName::new(&name);
+        if !advertised.iter().any(|l| l.name == name) {
+            r.refuse(
+                "inter.broker.listener.name",
+                "it is not one of the advertised broker listeners".to_owned(),
+            );
+        }
+        return Some(name);
+    }
+    let protocol = r.text("security.inter.broker.protocol");
+    let named = ListenerName::new(&protocol);
+    let by_name = advertised.iter().find(|l| l.name == named);
+    let protocol = SecurityProtocol::parse(&protocol);
+    by_name
+        .or_else(|| advertised.iter().find(|l| Some(l.protocol) == protocol))
+        .map(|l| l.name.clone())
+}
+
+fn check_roles(r: &Reader<'_>, config: &ListenersConfig, roles: Roles) {
+    let key = "controller.listener.names";
+    if config.controller_names.is_empty() {
+        r.refuse(key, "at least one name is needed".to_owned());
+    }
+    if roles.controller && config.controller().next().is_none() {
+        r.refuse(key, "a controller needs at least one of these names in listeners".to_owned());
+    }
+    if !roles.controller && config.controller().next().is_some() {
+        r.refuse(key, "a node that is only a broker cannot listen on them".to_owned());
+    }
+    if roles.broker && config.broker().next().is_none() {
+        r.refuse("listeners", "a broker needs one that is not a controller listener".to_owned());
+    }
+    if !roles.broker && config.broker().next().is_some() {
+        r.refuse(
+            "listeners",
+            "a node that is only a controller has only controller listeners".into(),
+        );
+    }
+    if config.inter_broker.as_ref().is_some_and(|name| config.is_controller(name)) {
+        r.refuse("inter.broker.listener.name", "it is a controller listener".to_owned());
+    }
+}
+
+/// Nothing that should protect the node may be silently absent.
+fn check_protection(r: &Reader<'_>, config: &ListenersConfig) {
+    let exposed_allowed = r.flag("klamm.allow.insecure.listeners");
+    for listener in &config.listeners {
+        if listener.protocol != SecurityProtocol::Plaintext {
+            r.fail(ConfigError::Unprotected {
+                key: format!("{} of listener {}", listener.protocol.name(), listener.name),
+                reason: "TLS and SASL are not built yet".to_owned(),
+            });
+        } else if !listener.is_loopback() && !exposed_allowed {
+            r.fail(ConfigError::ExposedListener { listener: listener.to_string() });
+        }
+    }
+}
+
+pub(crate) fn read_metrics(r: &Reader<'_>) -> Vec<MetricsListener> {
+    let key = "klamm.metrics.listeners";
+    let required = r.set_text(key).is_some();
+    let exposed_allowed = r.flag("klamm.allow.insecure.listeners");
+    let mut listeners = Vec::new();
+    for item in items(&r.text(key)) {
+        match item.strip_prefix("http://").and_then(parse_host_port) {
+            Some((host, port)) => {
+                if !is_loopback(&host) && !exposed_allowed {
+                    r.fail(ConfigError::ExposedListener { listener: item.to_owned() });
+                }
+                listeners.push(MetricsListener { host, port, required });
+            }
+            None => r.refuse(key, format!("'{item}' is not http://host:port")),
+        }
+    }
+    listeners
+}
