@@ -1,1 +1,61 @@
-//! One partition's log on disk, and the directories that hold logs.
+//! One partition's log on disk, and the directories that hold logs. Kafka's files, byte for byte.
+//!
+//! A [`Log`] has one owner, who appends; any number of readers hold its [`LogView`] and take no
+//! lock of the owner's. Nothing here knows of leaders, replicas or clients, and nothing syncs by
+//! itself: the owner asks for a [`SyncTicket`], has it done by a [`Flusher`], and reports back.
+//!
+//! ```text
+//! log.dirs/                               klamm-log
+//! ├── .lock  meta.properties              one process, of one node, of one cluster
+//! ├── .kafka_cleanshutdown                there after an orderly stop only
+//! ├── recovery-point-offset-checkpoint    below it everything is on the disk
+//! ├── log-start-offset-checkpoint  replication-offset-checkpoint
+//! └── topic-0/                            one Log
+//!     ├── partition.metadata  leader-epoch-checkpoint
+//!     ├── 00000000000000000000.log        a Segment: batches,
+//!     ├── 00000000000000000000.index      sparse offset -> position,
+//!     ├── 00000000000000000000.timeindex  sparse timestamp -> offset,
+//!     └── 00000000000000000123.snapshot   producers as of that offset
+//! ```
+
+mod append;
+mod checkpoint;
+mod config;
+mod epochs;
+mod error;
+mod flusher;
+mod index;
+mod log;
+mod log_dir;
+mod log_dirs;
+mod meta_properties;
+pub mod names;
+mod partition_metadata;
+mod producer_snapshot;
+mod producer_state;
+mod recovery;
+mod retention;
+mod segment;
+mod transaction_index;
+mod view;
+
+pub use append::{AppendError, Appended, Origin};
+pub use checkpoint::{CheckpointError, OffsetCheckpoint};
+pub use config::{Cleanup, Durability, LogConfig};
+pub use epochs::{EpochEnd, LeaderEpochs};
+pub use error::LogError;
+pub use flusher::{Flusher, Syncable};
+pub use index::{IndexEntry, TimeIndexEntry, decode_index, decode_time_index};
+pub use log::{Log, SyncTicket};
+pub use log_dir::{DirError, FoundPartition, LogDir};
+pub use log_dirs::{LogDirs, LogDirsOptions};
+pub use meta_properties::{MetaProperties, MetaPropertiesError};
+pub use partition_metadata::{
+    PartitionMetadataError, read_partition_metadata, write_partition_metadata,
+};
+pub use producer_snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
+pub use producer_state::{Marker, ProducerEntry, ProducerState, RememberedBatch, SequenceError};
+pub use recovery::{Opening, RecoveryReport};
+pub use retention::PendingDeletion;
+pub use transaction_index::AbortedTransaction;
+pub use view::{AtLeastOne, FoundTimestamp, Limits, LogView, Read, ReadError};

@@ -1,0 +1,213 @@
+//! Appending: sequence checks, one write, and what is remembered of it.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+
+use klamm_model::{LeaderEpoch, Offset, Timestamp};
+use klamm_records::{BatchHeader, ControlRecordError, EndTxnMarker, ValidBatch};
+
+use crate::error::LogError;
+use crate::index::{IndexEntry, TimeIndexEntry, relative};
+use crate::log::Log;
+use crate::producer_state::{Marker, SequenceError};
+
+/// Who made a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A producer: its sequence numbers are checked.
+    Client,
+    /// The broker itself.
+    Broker,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset of its last record.
+    pub last_offset: Offset,
+    /// Its largest timestamp.
+    pub max_timestamp: Timestamp,
+    /// Whether it was there already, sent before: nothing was written.
+    pub is_duplicate: bool,
+}
+
+/// Why a batch was not appended. Nothing of it is in the log.
+#[derive(Debug)]
+pub enum AppendError {
+    /// It does not follow what its producer sent before.
+    Sequence(SequenceError),
+    /// It is a control batch without a control record.
+    Control(ControlRecordError),
+    /// Larger than a segment can be.
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// `segment.bytes`.
+        segment_bytes: u64,
+    },
+    /// The disk failed: the log must not be used any more.
+    Disk(LogError),
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sequence(error) => fmt::Display::fmt(error, f),
+            Self::Control(error) => fmt::Display::fmt(error, f),
+            Self::TooLarge { bytes, segment_bytes } => {
+                write!(f, "the batch has {bytes} bytes, more than segment.bytes ({segment_bytes})")
+            }
+            Self::Disk(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl std::error::Error for AppendError {}
+
+impl From<SequenceError> for AppendError {
+    fn from(error: SequenceError) -> Self {
+        Self::Sequence(error)
+    }
+}
+
+impl Log {
+    /// Appends a batch at the end of the log, in the leader's epoch. One write of the batch's
+    /// bytes as they lie; nothing is synced.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append_as_leader(
+        &mut self,
+        mut batch: ValidBatch<'_>,
+        leader_epoch: LeaderEpoch,
+        origin: Origin,
+        wall: Timestamp,
+    ) -> Result<Appended, AppendError> {
+        if origin == Origin::Client
+            && let Some(known) = self.producers.check(batch.header())?
+        {
+            return Ok(Appended {
+                base_offset: known.first_offset(),
+                last_offset: known.last_offset,
+                max_timestamp: known.timestamp,
+                is_duplicate: true,
+            });
+        }
+        let bytes = batch.size_in_bytes();
+        if bytes as u64 > self.config.segment_bytes {
+            return Err(AppendError::TooLarge { bytes, segment_bytes: self.config.segment_bytes });
+        }
+        let marker = marker_of(&batch)?;
+        batch.place(self.log_end_offset(), leader_epoch);
+        let header = *batch.header();
+        self.roll_if_due(&header, wall).map_err(AppendError::Disk)?;
+        self.write(&batch.parts()).map_err(AppendError::Disk)?;
+        self.on_written(&header, marker).map_err(AppendError::Disk)?;
+        Ok(Appended {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            max_timestamp: header.max_timestamp,
+            is_duplicate: false,
+        })
+    }
+
+    fn write(&mut self, parts: &[&[u8]; 2]) -> Result<(), LogError> {
+        self.check_usable()?;
+        let slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
+        let position = self.active_size;
+        let result = self.active.append(&slices, position);
+        if let Err(error) = result {
+            // Part of the bytes may be there. Nothing more is appended in this life, and the
+            // next one cuts the torn tail (never a retry: the state of the pages is unknown).
+            return Err(self.fail(error));
+        }
+        self.active_size += (parts[0].len() + parts[1].len()) as u64;
+        Ok(())
+    }
+
+    /// Takes note of a batch that was just written.
+    fn on_written(&mut self, header: &BatchHeader, marker: Option<Marker>) -> Result<(), LogError> {
+        let size = header.size_in_bytes() as u64;
+        let position = self.active_size - size;
+        if self.epochs.latest() != Some(header.partition_leader_epoch) {
+            self.epochs.assign(header.partition_leader_epoch, header.base_offset);
+            self.view.epochs.store(self.epochs.clone().into());
+        }
+        self.first_timestamp.get_or_insert(header.max_timestamp);
+        self.active.note_timestamp(header);
+        self.index(header, position);
+        self.view.remember(header, self.active.base_offset, position);
+        self.note_producer(header, marker)?;
+        self.unflushed_messages += u64::from(header.record_count.unsigned_abs());
+        self.view.publish_end(header.next_offset());
+        Ok(())
+    }
+
+    pub(crate) fn note_producer(
+        &mut self,
+        header: &BatchHeader,
+        marker: Option<Marker>,
+    ) -> Result<(), LogError> {
+        match marker {
+            Some(marker) => {
+                if let Some(aborted) = self.producers.on_marker(header, marker) {
+                    self.add_aborted(aborted)?;
+                }
+            }
+            None => self.producers.on_appended(header),
+        }
+        if header.attributes.is_transactional() {
+            self.view.publish_first_unstable(self.producers.first_unstable_offset());
+        }
+        Ok(())
+    }
+
+    /// One index entry for every `index.interval.bytes` (Kafka: `LogSegment.append`).
+    pub(crate) fn index(&mut self, header: &BatchHeader, position: u64) {
+        if self.bytes_since_index > self.config.index_interval_bytes {
+            self.bytes_since_index = 0;
+            self.add_index_entries(header, position);
+        }
+        self.bytes_since_index += header.size_in_bytes() as u64;
+    }
+
+    fn add_index_entries(&mut self, header: &BatchHeader, position: u64) {
+        let base = self.active.base_offset;
+        let (Some(relative_offset), Ok(position)) =
+            (relative(header.last_offset(), base), u32::try_from(position))
+        else {
+            return;
+        };
+        let mut guard = self.active.indexes.write().expect("no holder of this lock can panic");
+        let indexes = guard.get_or_insert_default();
+        indexes.offsets.push(IndexEntry { relative_offset, position });
+        drop(guard);
+        self.add_time_entry();
+    }
+
+    /// The largest timestamp so far, if it is larger than the last entry's.
+    pub(crate) fn add_time_entry(&self) {
+        let (timestamp, offset) = self.active.max_timestamp();
+        let Some(relative_offset) = relative(offset, self.active.base_offset) else { return };
+        let mut guard = self.active.indexes.write().expect("no holder of this lock can panic");
+        let indexes = guard.get_or_insert_default();
+        if timestamp.0 >= 0 && indexes.times.last().is_none_or(|last| timestamp > last.timestamp) {
+            indexes.times.push(TimeIndexEntry { timestamp, relative_offset });
+        }
+    }
+
+    pub(crate) fn fail(&mut self, error: io::Error) -> LogError {
+        self.failed = true;
+        LogError::Io { path: self.dir.clone(), error }
+    }
+}
+
+/// The transaction marker in a control batch; `None` for other batches.
+pub(crate) fn marker_of(batch: &ValidBatch<'_>) -> Result<Option<Marker>, AppendError> {
+    let Some(mut records) = batch.control_records() else { return Ok(None) };
+    let Some(Ok(record)) = records.next() else { return Ok(None) };
+    let marker = EndTxnMarker::parse(&record).map_err(AppendError::Control)?;
+    Ok(marker.map(|m| Marker { is_commit: !m.is_abort, coordinator_epoch: m.coordinator_epoch }))
+}

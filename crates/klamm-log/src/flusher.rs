@@ -1,0 +1,142 @@
+//! Group commit: one thread per log directory syncs what has waiters; whatever arrives meanwhile
+//! joins the next round.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use klamm_env::{Disk, task};
+
+use crate::error::LogError;
+use crate::log::SyncTicket;
+
+/// A log whose appends can be made durable. Called on the flusher's thread.
+pub trait Syncable: Send + Sync {
+    /// What is to be synced now.
+    ///
+    /// # Errors
+    /// The log is not usable any more.
+    fn ticket(&self) -> Result<Option<SyncTicket>, LogError>;
+    /// The ticket was honoured, or could not be.
+    fn on_synced(&self, ticket: &SyncTicket, result: Result<(), &io::Error>);
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Arc<dyn Syncable>>,
+    stopping: bool,
+    failed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+/// Syncs the logs of one directory.
+pub struct Flusher {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    dir: PathBuf,
+}
+
+impl std::fmt::Debug for Flusher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flusher").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Flusher {
+    /// Starts the thread. `on_failure` is called once, after the first failed sync: the directory
+    /// must then be taken offline, and nothing in it is synced again.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub fn start(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        on_failure: impl Fn(&io::Error) + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let for_thread = Arc::clone(&shared);
+        let thread =
+            task::spawn_thread("flusher", move || run(&for_thread, disk.as_ref(), &on_failure))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)), dir: dir.to_owned() })
+    }
+
+    /// Has a log synced soon. Asking twice before it happens is asking once.
+    pub fn request(&self, log: Arc<dyn Syncable>) {
+        let mut queue = lock(&self.shared.queue);
+        queue.waiting.push(log);
+        if queue.waiting.len() == 1 {
+            self.shared.arrived.notify_one();
+        }
+    }
+
+    /// Ends the thread after what was asked for is synced.
+    pub fn stop(&self) {
+        lock(&self.shared.queue).stopping = true;
+        self.shared.arrived.notify_one();
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            tracing::error!(dir = %self.dir.display(), "a flusher panicked");
+        }
+    }
+}
+
+fn run(shared: &Shared, disk: &dyn Disk, on_failure: &dyn Fn(&io::Error)) {
+    while let Some(round) = next_round(shared) {
+        let has_failed = lock(&shared.queue).failed;
+        if let Err(error) = sync_round(round, disk, has_failed)
+            && !has_failed
+        {
+            lock(&shared.queue).failed = true;
+            on_failure(&error);
+        }
+    }
+}
+
+fn next_round(shared: &Shared) -> Option<Vec<Arc<dyn Syncable>>> {
+    let mut queue = lock(&shared.queue);
+    while queue.waiting.is_empty() {
+        if queue.stopping {
+            return None;
+        }
+        queue = shared.arrived.wait(queue).expect("no holder of this lock can panic");
+    }
+    Some(std::mem::take(&mut queue.waiting))
+}
+
+/// Syncs a round; every log hears of its own outcome. After a failure nothing is synced any more.
+fn sync_round(
+    round: Vec<Arc<dyn Syncable>>,
+    disk: &dyn Disk,
+    mut has_failed: bool,
+) -> io::Result<()> {
+    let mut first_error = Ok(());
+    for log in round {
+        let ticket = match log.ticket() {
+            Ok(Some(ticket)) => ticket,
+            // Synced by an earlier request of the same round, or closed.
+            Ok(None) | Err(_) => continue,
+        };
+        let result = if has_failed {
+            Err(io::Error::other("an earlier sync in this directory failed"))
+        } else {
+            ticket.sync(disk)
+        };
+        log.on_synced(&ticket, result.as_ref().copied());
+        if let Err(error) = result {
+            has_failed = true;
+            first_error = first_error.and(Err(error));
+        }
+    }
+    first_error
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of this lock can panic")
+}

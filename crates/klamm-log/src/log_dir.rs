@@ -1,0 +1,295 @@
+//! One log directory: its lock, its identity, its checkpoints and the partitions found in it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use klamm_env::{Disk, DiskLock, durable};
+use klamm_model::{DirectoryId, NodeId, Offset, Timestamp, TopicId, TopicPartition};
+
+use crate::checkpoint::OffsetCheckpoint;
+use crate::error::LogError;
+use crate::meta_properties::{META_PROPERTIES, MetaProperties};
+use crate::names::{is_doomed_dir, parse_partition_dir};
+use crate::partition_metadata::read_partition_metadata;
+
+const LOCK: &str = ".lock";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+const LOG_STARTS: &str = "log-start-offset-checkpoint";
+const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+
+/// Why a directory cannot be used.
+#[derive(Debug)]
+pub enum DirError {
+    /// Another process holds its lock.
+    InUse(PathBuf),
+    /// It cannot be read or written.
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// How it failed.
+        error: io::Error,
+    },
+    /// It was never formatted.
+    NotFormatted(PathBuf),
+    /// It belongs to somebody else.
+    Foreign {
+        /// Which.
+        path: PathBuf,
+        /// What differs, and both values.
+        what: String,
+    },
+    /// A small file in it is unreadable.
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, and the cure.
+        what: String,
+    },
+}
+
+impl fmt::Display for DirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(path) => write!(
+                f,
+                "log directory {} is in use by another process; stop it, or give this node a directory of its own (log.dirs)",
+                path.display()
+            ),
+            Self::Io { path, error } => write!(
+                f,
+                "log directory {} cannot be used: {error}; check that it exists, is writable and has room",
+                path.display()
+            ),
+            Self::NotFormatted(path) => write!(
+                f,
+                "log directory {} is not formatted; run 'klamm storage format' first",
+                path.display()
+            ),
+            Self::Foreign { path, what } => write!(f, "log directory {}: {what}", path.display()),
+            Self::Unreadable { path, what } => write!(f, "{}: {what}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for DirError {}
+
+impl From<LogError> for DirError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Io { path, error } => Self::Io { path, error },
+            LogError::Unreadable { path, what } => Self::Unreadable { path, what },
+            other => Self::Unreadable { path: PathBuf::new(), what: other.to_string() },
+        }
+    }
+}
+
+/// A partition's directory, before its log is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundPartition {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// Its topic's id, if the directory says.
+    pub topic_id: Option<TopicId>,
+    /// Where.
+    pub dir: PathBuf,
+    /// Everything below is on the disk for certain.
+    pub recovery_point: Offset,
+    /// Where the log starts, as far as the checkpoint knows.
+    pub log_start_offset: Offset,
+    /// How far the log was committed.
+    pub high_watermark: Offset,
+}
+
+/// A log directory that this process holds.
+#[derive(Debug)]
+pub struct LogDir {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    meta: MetaProperties,
+    was_clean: bool,
+    _lock: Box<dyn DiskLock>,
+}
+
+impl LogDir {
+    /// Locks the directory, made if it does not exist.
+    ///
+    /// # Errors
+    /// It cannot be made, or another process holds it.
+    pub fn lock(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskLock>, DirError> {
+        let io = |error| DirError::Io { path: path.to_owned(), error };
+        disk.create_dir_all(path).map_err(io)?;
+        disk.lock(&path.join(LOCK)).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => DirError::InUse(path.to_owned()),
+            _ => io(error),
+        })
+    }
+
+    /// Reads what the directory says of itself; `None` if it is not formatted.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn meta_properties(
+        disk: &dyn Disk,
+        path: &Path,
+    ) -> Result<Option<MetaProperties>, DirError> {
+        MetaProperties::read(disk, path).map_err(|error| DirError::Unreadable {
+            path: path.join(META_PROPERTIES),
+            what: error.to_string(),
+        })
+    }
+
+    /// Takes a locked and formatted directory into use: it must belong to this node of this
+    /// cluster, where those are known.
+    ///
+    /// # Errors
+    /// It is not formatted, or belongs to somebody else.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        lock: Box<dyn DiskLock>,
+        node_id: NodeId,
+        cluster_id: Option<&str>,
+    ) -> Result<Self, DirError> {
+        let meta = Self::meta_properties(disk.as_ref(), path)?;
+        let meta = meta.ok_or_else(|| DirError::NotFormatted(path.to_owned()))?;
+        let foreign = |what| Err(DirError::Foreign { path: path.to_owned(), what });
+        if meta.node_id != node_id {
+            return foreign(format!(
+                "it belongs to node {} and this is node {node_id} (node.id)",
+                meta.node_id
+            ));
+        }
+        if let Some(cluster_id) = cluster_id.filter(|id| *id != meta.cluster_id) {
+            return foreign(format!(
+                "it belongs to cluster {} and this is cluster {cluster_id}",
+                meta.cluster_id
+            ));
+        }
+        let io = |error| DirError::Io { path: path.to_owned(), error };
+        let marker = path.join(CLEAN_SHUTDOWN);
+        let was_clean = disk.file_len(&marker).map_err(io)?.is_some();
+        if was_clean {
+            // From here on a crash must be seen as one.
+            disk.remove_file(&marker).map_err(io)?;
+            disk.sync_dir(path).map_err(io)?;
+        }
+        Ok(Self { path: path.to_owned(), disk: Arc::clone(disk), meta, was_clean, _lock: lock })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn meta(&self) -> &MetaProperties {
+        &self.meta
+    }
+
+    /// Its id; directories from before Kafka 3.7 have none.
+    #[must_use]
+    pub fn directory_id(&self) -> DirectoryId {
+        self.meta.directory_id.unwrap_or(DirectoryId::DIRECTORY_MIGRATING)
+    }
+
+    /// Whether the last life ended in order.
+    #[must_use]
+    pub fn was_clean(&self) -> bool {
+        self.was_clean
+    }
+
+    /// The partitions in it. Directories that waited for their removal are removed.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn partitions(&self) -> Result<Vec<FoundPartition>, DirError> {
+        let io = |error| DirError::Io { path: self.path.clone(), error };
+        let find =
+            |name: &str| -> Result<std::collections::HashMap<TopicPartition, Offset>, LogError> {
+                let entries =
+                    OffsetCheckpoint::new(self.path.join(name)).read(self.disk.as_ref())?;
+                Ok(entries.into_iter().collect())
+            };
+        let recovery = find(RECOVERY_POINTS)?;
+        let starts = find(LOG_STARTS)?;
+        let watermarks = find(HIGH_WATERMARKS)?;
+        let at = |map: &std::collections::HashMap<TopicPartition, Offset>,
+                  partition: &TopicPartition| {
+            map.get(partition).copied().unwrap_or(Offset::ZERO)
+        };
+        let mut found = Vec::new();
+        for entry in
+            self.disk.list(&self.path).map_err(io)?.into_iter().filter(|entry| entry.is_dir)
+        {
+            let dir = self.path.join(&entry.name);
+            if is_doomed_dir(&entry.name) {
+                self.disk.remove_dir_all(&dir).map_err(io)?;
+                continue;
+            }
+            let Some(partition) = parse_partition_dir(&entry.name) else { continue };
+            if &*partition.topic == klamm_model::METADATA_TOPIC {
+                continue;
+            }
+            let topic_id = read_partition_metadata(self.disk.as_ref(), &dir).map_err(|error| {
+                DirError::Unreadable { path: dir.clone(), what: error.to_string() }
+            })?;
+            found.push(FoundPartition {
+                recovery_point: at(&recovery, &partition),
+                log_start_offset: at(&starts, &partition),
+                high_watermark: at(&watermarks, &partition),
+                partition,
+                topic_id,
+                dir,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Writes how far the partitions have come.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn write_checkpoints(&self, partitions: &[FoundPartition]) -> Result<(), DirError> {
+        let column = |name: &str, value: fn(&FoundPartition) -> Offset| {
+            let mut entries: Vec<(TopicPartition, Offset)> =
+                partitions.iter().map(|found| (found.partition.clone(), value(found))).collect();
+            entries.sort();
+            OffsetCheckpoint::new(self.path.join(name)).write(self.disk.as_ref(), &entries)
+        };
+        column(RECOVERY_POINTS, |found| found.recovery_point)?;
+        column(LOG_STARTS, |found| found.log_start_offset)?;
+        column(HIGH_WATERMARKS, |found| found.high_watermark)?;
+        Ok(())
+    }
+
+    /// Says that everything is in order. The last thing that a node writes.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn mark_clean(&self, broker_epoch: i64) -> Result<(), DirError> {
+        let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+        durable::replace(self.disk.as_ref(), &self.path.join(CLEAN_SHUTDOWN), text.as_bytes())
+            .map_err(|error| DirError::Io { path: self.path.clone(), error })
+    }
+
+    /// Formats a directory: writes `meta.properties`.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn format(
+        disk: &dyn Disk,
+        path: &Path,
+        meta: &MetaProperties,
+        wall: Timestamp,
+    ) -> Result<(), DirError> {
+        let io = |error| DirError::Io { path: path.to_owned(), error };
+        disk.create_dir_all(path).map_err(io)?;
+        durable::replace(disk, &path.join(META_PROPERTIES), meta.to_text(wall).as_bytes())
+            .map_err(io)
+    }
+}

@@ -1,0 +1,397 @@
+//! What readers see of a log. They take none of the owner's locks; what they find is bounded by
+//! what the owner has published.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use klamm_env::FileSlice;
+use klamm_model::{LeaderEpoch, Offset, Timestamp};
+use klamm_records::{BatchHeader, BatchView, Scratch};
+
+use crate::epochs::{EpochEnd, LeaderEpochs};
+use crate::error::LogError;
+use crate::segment::Segment;
+use crate::transaction_index::AbortedTransaction;
+
+/// Batches at the end of the log whose places are remembered, so that whoever reads there asks
+/// no file.
+const RECENT_MAX: usize = 256;
+
+/// How much to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// At most this many bytes.
+    pub bytes_max: u32,
+    /// Whether one batch is given even if it is larger (KIP-74).
+    pub at_least_one: AtLeastOne,
+    /// Nothing from here on is given: the high watermark or the last stable offset.
+    pub upper: Offset,
+}
+
+/// Whether a reader must make progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtLeastOne {
+    /// It must: a batch that is larger than the limit is given all the same.
+    Batch,
+    /// It need not: others have given something already.
+    Nothing,
+}
+
+/// What was read.
+#[derive(Debug, Clone, Default)]
+pub struct Read {
+    /// Whole batches, the last of which may be cut by the limit; `None` if there is nothing.
+    pub slice: Option<FileSlice>,
+}
+
+/// Why nothing can be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The offset is below the log's start or above its end.
+    OutOfRange {
+        /// The first offset that there is.
+        log_start_offset: Offset,
+        /// The one after the last.
+        log_end_offset: Offset,
+    },
+    /// The disk failed, or holds something else.
+    Log(LogError),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfRange { log_start_offset, log_end_offset } => {
+                write!(f, "offset is outside {log_start_offset}..={log_end_offset}")
+            }
+            Self::Log(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl From<LogError> for ReadError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+/// A record found by its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundTimestamp {
+    /// Its timestamp.
+    pub timestamp: Timestamp,
+    /// Its offset.
+    pub offset: Offset,
+    /// The epoch of its batch.
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct RecentBatch {
+    base_offset: Offset,
+    last_offset: Offset,
+    segment_base: Offset,
+    position: u64,
+    size: u32,
+}
+
+/// A log as readers see it.
+#[derive(Debug)]
+pub struct LogView {
+    pub(crate) segments: ArcSwap<Vec<Arc<Segment>>>,
+    pub(crate) epochs: ArcSwap<LeaderEpochs>,
+    pub(crate) aborted: ArcSwap<Vec<AbortedTransaction>>,
+    log_start: AtomicI64,
+    log_end: AtomicI64,
+    synced: AtomicI64,
+    first_unstable: AtomicI64,
+    recent: Mutex<VecDeque<RecentBatch>>,
+}
+
+impl LogView {
+    pub(crate) fn new(log_start_offset: Offset) -> Self {
+        Self {
+            segments: ArcSwap::default(),
+            epochs: ArcSwap::default(),
+            aborted: ArcSwap::default(),
+            log_start: AtomicI64::new(log_start_offset.0),
+            log_end: AtomicI64::new(log_start_offset.0),
+            synced: AtomicI64::new(log_start_offset.0),
+            first_unstable: AtomicI64::new(i64::MAX),
+            recent: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    /// The first offset.
+    #[must_use]
+    pub fn log_start_offset(&self) -> Offset {
+        Offset(self.log_start.load(Ordering::Acquire))
+    }
+
+    /// The offset after the last record.
+    #[must_use]
+    pub fn log_end_offset(&self) -> Offset {
+        Offset(self.log_end.load(Ordering::Acquire))
+    }
+
+    /// Everything below is on the disk for certain.
+    #[must_use]
+    pub fn synced_offset(&self) -> Offset {
+        Offset(self.synced.load(Ordering::Acquire))
+    }
+
+    /// Where the oldest open transaction begins.
+    #[must_use]
+    pub fn first_unstable_offset(&self) -> Option<Offset> {
+        let offset = self.first_unstable.load(Ordering::Acquire);
+        (offset != i64::MAX).then_some(Offset(offset))
+    }
+
+    /// Bytes of all batches.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.load().iter().map(|segment| segment.size()).sum()
+    }
+
+    /// How many segments there are.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        self.segments.load().len()
+    }
+
+    pub(crate) fn publish_start(&self, offset: Offset) {
+        self.log_start.store(offset.0, Ordering::Release);
+    }
+
+    pub(crate) fn publish_end(&self, offset: Offset) {
+        self.log_end.store(offset.0, Ordering::Release);
+    }
+
+    pub(crate) fn publish_synced(&self, offset: Offset) {
+        self.synced.store(offset.0, Ordering::Release);
+    }
+
+    pub(crate) fn publish_first_unstable(&self, offset: Option<Offset>) {
+        self.first_unstable.store(offset.map_or(i64::MAX, |o| o.0), Ordering::Release);
+    }
+
+    pub(crate) fn remember(&self, header: &BatchHeader, segment_base: Offset, position: u64) {
+        let mut recent = self.recent.lock().expect("no holder of this lock can panic");
+        if recent.len() == RECENT_MAX {
+            recent.pop_front();
+        }
+        recent.push_back(RecentBatch {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            segment_base,
+            position,
+            size: u32::try_from(header.size_in_bytes()).expect("batches are below 2 GiB"),
+        });
+    }
+
+    pub(crate) fn forget_recent(&self) {
+        self.recent.lock().expect("no holder of this lock can panic").clear();
+    }
+
+    /// The remembered batch of `segment` that holds `offset`, or is the first after it.
+    fn recent(&self, segment: &Segment, offset: Offset) -> Option<RecentBatch> {
+        let recent = self.recent.lock().expect("no holder of this lock can panic");
+        if recent.front()?.base_offset > offset {
+            return None;
+        }
+        let n = recent.partition_point(|batch| batch.last_offset < offset);
+        recent.get(n).copied().filter(|batch| batch.segment_base == segment.base_offset)
+    }
+
+    /// Where the batch with `offset` is in its segment, and its size.
+    fn place(&self, segment: &Segment, offset: Offset) -> Result<Option<(u64, u64)>, LogError> {
+        if let Some(batch) = self.recent(segment, offset) {
+            return Ok(Some((batch.position, u64::from(batch.size))));
+        }
+        let located = segment.locate(offset)?;
+        Ok(located.map(|found| (found.position, found.header.size_in_bytes() as u64)))
+    }
+
+    /// Batches from the one that holds `offset` on, within `limits`. Never crosses a segment.
+    ///
+    /// # Errors
+    /// The offset is out of range, or the disk failed.
+    pub fn read(&self, offset: Offset, limits: Limits) -> Result<Read, ReadError> {
+        let (log_start_offset, log_end_offset) = (self.log_start_offset(), self.log_end_offset());
+        if offset < log_start_offset || offset > log_end_offset {
+            return Err(ReadError::OutOfRange { log_start_offset, log_end_offset });
+        }
+        let upper = limits.upper.min(log_end_offset);
+        if offset >= upper {
+            return Ok(Read::default());
+        }
+        let segments = self.segments.load();
+        let mut i =
+            segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
+        // Compaction can leave a segment without the offset: then the next one has it.
+        while let Some(segment) = segments.get(i) {
+            let end = self.end_position(&segments, i, upper)?;
+            let Some((position, size)) = self.place(segment, offset)? else {
+                i += 1;
+                continue;
+            };
+            return Ok(Self::slice(segment, position, size, end, limits)?);
+        }
+        Ok(Read::default())
+    }
+
+    /// Where readers must stop in a segment so as not to cross `upper`.
+    fn end_position(
+        &self,
+        segments: &[Arc<Segment>],
+        i: usize,
+        upper: Offset,
+    ) -> Result<u64, LogError> {
+        let next_base = segments.get(i + 1).map_or(self.log_end_offset(), |next| next.base_offset);
+        if upper >= next_base {
+            return Ok(segments[i].size());
+        }
+        Ok(self.place(&segments[i], upper)?.map_or(segments[i].size(), |(position, _)| position))
+    }
+
+    fn slice(
+        segment: &Segment,
+        position: u64,
+        size: u64,
+        end: u64,
+        limits: Limits,
+    ) -> Result<Read, LogError> {
+        let available = end.saturating_sub(position);
+        let mut len = available.min(u64::from(limits.bytes_max));
+        if len < size {
+            let gives = limits.at_least_one == AtLeastOne::Batch && available >= size;
+            len = if gives { size } else { 0 };
+        }
+        if len == 0 {
+            return Ok(Read::default());
+        }
+        let file = segment.file().map_err(LogError::io(&segment.path(crate::names::LOG_SUFFIX)))?;
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        Ok(Read { slice: Some(FileSlice { file: Arc::clone(file), position, len }) })
+    }
+
+    /// The first record from `from` on, below `upper`, whose timestamp is not before `timestamp`.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: Timestamp,
+        upper: Offset,
+    ) -> Result<Option<FoundTimestamp>, LogError> {
+        let start = self.log_start_offset();
+        for segment in self.segments.load().iter() {
+            if segment.max_timestamp().0 < timestamp || segment.base_offset >= upper {
+                continue;
+            }
+            let mut position = segment.position_before(timestamp)?;
+            while let Some(found) = segment
+                .scan_from(position, |h| h.max_timestamp >= timestamp && h.last_offset() >= start)?
+            {
+                if found.header.base_offset >= upper {
+                    return Ok(None);
+                }
+                if let Some(record) =
+                    record_at(segment, &found, |r| r.timestamp >= timestamp && r.offset >= start)?
+                {
+                    return Ok((record.offset < upper).then_some(record));
+                }
+                position = found.position + found.header.size_in_bytes() as u64;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record with the largest timestamp (KIP-734).
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn max_timestamp(&self, upper: Offset) -> Result<Option<FoundTimestamp>, LogError> {
+        let segments = self.segments.load();
+        let Some(segment) = segments.iter().rev().max_by_key(|s| s.max_timestamp().0) else {
+            return Ok(None);
+        };
+        let (timestamp, offset) = segment.max_timestamp();
+        if timestamp.0 < 0 {
+            return Ok(None);
+        }
+        let Some(found) = segment.locate(offset)? else { return Ok(None) };
+        let record = record_at(segment, &found, |r| r.timestamp >= timestamp)?;
+        Ok(record.filter(|record| record.offset < upper))
+    }
+
+    /// Where a leader epoch ends; see [`LeaderEpochs::end_of`].
+    #[must_use]
+    pub fn end_of_epoch(&self, leader_epoch: LeaderEpoch) -> Option<EpochEnd> {
+        self.epochs.load().end_of(leader_epoch, self.log_end_offset())
+    }
+
+    /// The epoch of the record at `offset`.
+    #[must_use]
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.load().at(offset)
+    }
+
+    /// The newest leader epoch that has written.
+    #[must_use]
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.epochs.load().latest()
+    }
+
+    /// The aborted transactions that have records in `from..upper`.
+    #[must_use]
+    pub fn aborted_transactions(&self, from: Offset, upper: Offset) -> Vec<AbortedTransaction> {
+        let aborted = self.aborted.load();
+        aborted
+            .iter()
+            .filter(|t| t.last_offset >= from && t.first_offset < upper)
+            .copied()
+            .collect()
+    }
+
+    /// The segments' base offsets, oldest first.
+    #[must_use]
+    pub fn segment_bases(&self) -> Vec<Offset> {
+        self.segments.load().iter().map(|segment| segment.base_offset).collect()
+    }
+}
+
+/// The first record of a batch that `is_wanted`.
+fn record_at(
+    segment: &Segment,
+    found: &crate::segment::Located,
+    is_wanted: impl Fn(&klamm_records::RecordView<'_>) -> bool,
+) -> Result<Option<FoundTimestamp>, LogError> {
+    let path = segment.path(crate::names::LOG_SUFFIX);
+    let corrupt =
+        |what: String| LogError::Corrupt { path: path.clone(), position: found.position, what };
+    let mut bytes = vec![0; found.header.size_in_bytes()];
+    segment
+        .file()
+        .and_then(|file| file.read_at(&mut bytes, found.position))
+        .map_err(LogError::io(&path))?;
+    let batch = BatchView::parse(&bytes).map_err(|e| corrupt(e.to_string()))?;
+    let mut scratch = Scratch::default();
+    for record in batch.records(&mut scratch).map_err(|e| corrupt(e.to_string()))? {
+        let record = record.map_err(|e| corrupt(e.to_string()))?;
+        if is_wanted(&record) {
+            let epoch = batch.header().partition_leader_epoch;
+            return Ok(Some(FoundTimestamp {
+                timestamp: record.timestamp,
+                offset: record.offset,
+                leader_epoch: (epoch.0 >= 0).then_some(epoch),
+            }));
+        }
+    }
+    Ok(None)
+}
