@@ -115,10 +115,8 @@ impl Log {
             for suffix in [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX] {
                 self.doom_file(&segment.path(suffix), &mut files)?;
             }
-            self.doom_file(
-                self.dir.join(segment_file(segment.base_offset, SNAPSHOT_SUFFIX)),
-                &mut files,
-            )?;
+            let snapshot = self.dir.join(segment_file(segment.base_offset, SNAPSHOT_SUFFIX));
+            self.doom_file(&snapshot, &mut files)?;
         }
         let delay = i64::try_from(self.config.file_delete_delay_ms).unwrap_or(i64::MAX);
         let due = Timestamp(wall.0.saturating_add(delay));
