@@ -1,0 +1,52 @@
+//! The metrics. Names are those of Kafka's MBeans as the JMX exporter writes them, so that
+//! dashboards made for Kafka work.
+
+use crate::metric::Kind::{Counter, Gauge, Histogram};
+use crate::metric::declare_metrics;
+
+/// Bounds for durations, in seconds: from a hit in memory to a client that waits.
+const SECONDS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 5.0,
+];
+
+declare_metrics! {
+    MESSAGES_IN: Counter, "kafka_server_brokertopicmetrics_messagesin_total", "records", "Records that producers appended.";
+    BYTES_IN: Counter, "kafka_server_brokertopicmetrics_bytesin_total", "bytes", "Bytes of batches that producers appended.";
+    BYTES_OUT: Counter, "kafka_server_brokertopicmetrics_bytesout_total", "bytes", "Bytes of batches that consumers fetched.";
+    BYTES_REJECTED: Counter, "kafka_server_brokertopicmetrics_bytesrejected_total", "bytes", "Bytes of batches that were too large to append.";
+    PRODUCE_REQUESTS: Counter, "kafka_server_brokertopicmetrics_totalproducerequests_total", "partitions", "Appends that were asked for, one for each partition.";
+    FETCH_REQUESTS: Counter, "kafka_server_brokertopicmetrics_totalfetchrequests_total", "partitions", "Reads that were asked for, one for each partition.";
+    FAILED_PRODUCE_REQUESTS: Counter, "kafka_server_brokertopicmetrics_failedproducerequests_total", "partitions", "Appends that failed.";
+    FAILED_FETCH_REQUESTS: Counter, "kafka_server_brokertopicmetrics_failedfetchrequests_total", "partitions", "Reads that failed.";
+    INVALID_CRC_RECORDS: Counter, "kafka_server_brokertopicmetrics_invalidmessagecrcrecords_total", "batches", "Batches refused for their checksum.";
+    REQUESTS: Counter, "kafka_network_requestmetrics_requests_total", "requests" by "request", "Requests by API.";
+    ERRORS: Counter, "kafka_network_requestmetrics_errors_total", "errors" by "error", "Error codes in answers, NONE excluded.";
+    REQUEST_SECONDS: Histogram(SECONDS), "klamm_request_duration_seconds", "seconds" by "request", "Time from a request's last byte to the first byte of its answer, by API.";
+    CONNECTION_COUNT: Gauge, "kafka_server_socket_server_metrics_connection_count", "connections", "Open connections.";
+    CONNECTIONS_OPENED: Counter, "kafka_server_socket_server_metrics_connection_creation_total", "connections", "Connections accepted.";
+    EXPIRED_CONNECTIONS: Counter, "kafka_network_socketserver_expiredconnectionskilledcount_total", "connections", "Connections closed for being idle.";
+    PARTITION_COUNT: Gauge, "kafka_server_replicamanager_partitioncount", "partitions", "Replicas on this broker.";
+    LEADER_COUNT: Gauge, "kafka_server_replicamanager_leadercount", "partitions", "Partitions that this broker leads.";
+    UNDER_REPLICATED_PARTITIONS: Gauge, "kafka_server_replicamanager_underreplicatedpartitions", "partitions", "Partitions led here whose ISR lacks a replica.";
+    UNDER_MIN_ISR_PARTITION_COUNT: Gauge, "kafka_server_replicamanager_underminisrpartitioncount", "partitions", "Partitions led here whose ISR is smaller than min.insync.replicas.";
+    OFFLINE_REPLICA_COUNT: Gauge, "kafka_server_replicamanager_offlinereplicacount", "partitions", "Replicas in log directories that failed.";
+    OFFLINE_LOG_DIRECTORY_COUNT: Gauge, "kafka_log_logmanager_offlinelogdirectorycount", "directories", "Log directories that failed.";
+    DELAYED_PRODUCE: Gauge, "klamm_delayed_produce_count", "requests", "Produce requests that wait for the disk or for replicas.";
+    DELAYED_FETCH: Gauge, "klamm_delayed_fetch_count", "requests", "Fetch requests that wait for records.";
+    LOG_SYNCS: Counter, "klamm_log_syncs_total", "syncs", "Rounds of syncing partitions to disk.";
+    LOG_SYNC_SECONDS: Histogram(SECONDS), "klamm_log_sync_duration_seconds", "seconds", "Time that one round of syncing took.";
+    ACTIVE_CONTROLLER_COUNT: Gauge, "kafka_controller_kafkacontroller_activecontrollercount", "controllers", "1 on the node whose controller decides, else 0.";
+    GLOBAL_TOPIC_COUNT: Gauge, "kafka_controller_kafkacontroller_globaltopiccount", "topics", "Topics of the cluster.";
+    GLOBAL_PARTITION_COUNT: Gauge, "kafka_controller_kafkacontroller_globalpartitioncount", "partitions", "Partitions of the cluster.";
+    OFFLINE_PARTITIONS_COUNT: Gauge, "kafka_controller_kafkacontroller_offlinepartitionscount", "partitions", "Partitions of the cluster that nobody leads.";
+    ACTIVE_BROKER_COUNT: Gauge, "kafka_controller_kafkacontroller_activebrokercount", "brokers", "Brokers that are registered and unfenced.";
+    FENCED_BROKER_COUNT: Gauge, "kafka_controller_kafkacontroller_fencedbrokercount", "brokers", "Brokers that are registered and fenced.";
+    LAST_APPLIED_RECORD_OFFSET: Gauge, "kafka_controller_kafkacontroller_lastappliedrecordoffset", "offset", "Offset of the last metadata record that was applied.";
+    METADATA_ERROR_COUNT: Gauge, "kafka_controller_kafkacontroller_metadataerrorcount", "errors", "Metadata records that could not be applied.";
+    CURRENT_EPOCH: Gauge, "kafka_server_raft_metrics_current_epoch", "epoch", "Epoch of the metadata quorum.";
+    QUORUM_HIGH_WATERMARK: Gauge, "kafka_server_raft_metrics_high_watermark", "offset", "Offset up to which the metadata log is committed.";
+    QUORUM_LOG_END_OFFSET: Gauge, "kafka_server_raft_metrics_log_end_offset", "offset", "End of the metadata log.";
+    GROUP_COUNT: Gauge, "kafka_server_group_coordinator_metrics_group_count", "groups" by "protocol", "Groups that this broker coordinates.";
+    BUFFER_BYTES: Gauge, "klamm_request_buffer_bytes", "bytes", "Memory that requests hold.";
+}
