@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::catalogue::METRICS;
 
 /// How a metric behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     /// It only grows.
     Counter,
