@@ -173,7 +173,10 @@ impl<K: Clone + Eq + Hash> FetchSessions<K> {
         let SessionRef { id, epoch } = request.session;
         if epoch <= 0 {
             self.sessions.remove(&id);
-            if epoch < 0 || request.partitions.is_empty() || !self.make_room(now, request.partitions.len()) {
+            if epoch < 0
+                || request.partitions.is_empty()
+                || !self.make_room(now, request.partitions.len())
+            {
                 return Ok((Answer::Whole, request.partitions));
             }
             return Ok(self.begin(now, fresh_id, request));
@@ -201,7 +204,12 @@ impl<K: Clone + Eq + Hash> FetchSessions<K> {
         Ok((Answer::Changed(id), wanted))
     }
 
-    fn begin(&mut self, now: Moment, fresh_id: i32, request: SessionRequest<K>) -> (Answer, Vec<(K, Wanted)>) {
+    fn begin(
+        &mut self,
+        now: Moment,
+        fresh_id: i32,
+        request: SessionRequest<K>,
+    ) -> (Answer, Vec<(K, Wanted)>) {
         let mut id = fresh_id.checked_abs().unwrap_or(1).max(1);
         while self.sessions.contains_key(&id) {
             id = following(id);
@@ -259,7 +267,9 @@ impl<K: Clone + Eq + Hash> FetchSessions<K> {
             };
             let has_changed = entry.told != *told;
             entry.told = if *worth == Worth::Error { Told::default() } else { *told };
-            tell.push(matches!(answer, Answer::Started(_)) || has_changed || *worth != Worth::Nothing);
+            tell.push(
+                matches!(answer, Answer::Started(_)) || has_changed || *worth != Worth::Nothing,
+            );
             if *worth == Worth::Records {
                 session.to_the_end(key);
             }
@@ -314,7 +324,11 @@ mod tests {
         }
     }
 
-    fn request(id: i32, epoch: i32, partitions: &[(&'static str, i64)]) -> SessionRequest<&'static str> {
+    fn request(
+        id: i32,
+        epoch: i32,
+        partitions: &[(&'static str, i64)],
+    ) -> SessionRequest<&'static str> {
         SessionRequest {
             session: SessionRef { id, epoch },
             by_topic_id: true,
@@ -329,7 +343,8 @@ mod tests {
 
     fn started() -> FetchSessions<&'static str> {
         let mut sessions = FetchSessions::new(2);
-        let begun = sessions.on_request(Moment(0), 7, request(0, 0, &[("a", 0), ("b", 0)])).unwrap();
+        let begun =
+            sessions.on_request(Moment(0), 7, request(0, 0, &[("a", 0), ("b", 0)])).unwrap();
         assert_eq!(begun.0, Answer::Started(7));
         let lines = [("a", told(0), Worth::Nothing), ("b", told(0), Worth::Nothing)];
         assert_eq!(sessions.on_answer(begun.0, &lines), [true, true]);
@@ -378,7 +393,10 @@ mod tests {
     #[test]
     fn a_request_out_of_turn_or_of_a_lost_session_is_refused() {
         let mut sessions = started();
-        assert_eq!(sessions.on_request(Moment(1), 0, request(8, 1, &[])), Err(SessionError::NotFound));
+        assert_eq!(
+            sessions.on_request(Moment(1), 0, request(8, 1, &[])),
+            Err(SessionError::NotFound)
+        );
         assert_eq!(sessions.on_request(Moment(1), 0, request(7, 2, &[])), Err(SessionError::Epoch));
         let mut by_name = request(7, 1, &[]);
         by_name.by_topic_id = false;
@@ -399,7 +417,8 @@ mod tests {
         sessions.on_request(Moment(0), 9, request(0, 0, &[("x", 0)])).unwrap();
         let small = sessions.on_request(Moment(1), 11, request(0, 0, &[("y", 0)])).unwrap();
         assert_eq!(small.0, Answer::Whole);
-        let larger = sessions.on_request(Moment(1), 11, request(0, 0, &[("y", 0), ("z", 0)])).unwrap();
+        let larger =
+            sessions.on_request(Moment(1), 11, request(0, 0, &[("y", 0), ("z", 0)])).unwrap();
         assert_eq!(larger.0, Answer::Started(11));
         assert_eq!(sessions.evictions(), 1);
         let later = Moment(0).plus_ms(IDLE_BEFORE_EVICTION_MS + 1);

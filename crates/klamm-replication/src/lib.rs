@@ -1,1 +1,24 @@
-//! A partition's leader state: high watermark, waiting fetches and produces.
+//! The partitions of this broker: who leads them, how far they are committed, and who waits.
+//!
+//! A [`Partition`] holds its log behind one mutex, taken for microseconds by appends alone.
+//! Readers take no lock: they read the log's view, bounded by the high watermark. With a single
+//! replica the high watermark is the end of the log, or what is synced of it, as the topic's
+//! durability says.
+
+mod coordinator_log;
+mod directory;
+mod fetch_session;
+mod partition;
+mod partitions;
+mod rules;
+mod waiters;
+
+pub use coordinator_log::CoordinatorPartition;
+pub use directory::{Directories, OpenError};
+pub use fetch_session::{
+    Answer, FetchSessions, SessionError, SessionRef, SessionRequest, Told, Wanted, Worth,
+};
+pub use partition::{AppendRefused, Partition, ReadRefused, Watch};
+pub use partitions::{NewPartition, Partitions};
+pub use rules::{log_config, rules};
+pub use waiters::FetchSignal;

@@ -1,0 +1,466 @@
+//! One partition of this broker.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+
+use arc_swap::ArcSwap;
+use klamm_log::{
+    AppendError, Appended, Durability, Flusher, FoundPartition, Limits, Log, LogConfig, LogError,
+    LogView, Origin, Read, ReadError, SyncTicket, Syncable,
+};
+use klamm_model::{IsolationLevel, LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
+use klamm_records::{Rules, ValidBatch};
+use tokio::sync::Notify;
+
+use crate::waiters::{FetchSignal, WaiterKey, Waiters};
+
+/// `leader_epoch` of a partition that is not led here.
+const NOT_LEADER: i32 = -1;
+
+/// Why a batch was not appended.
+#[derive(Debug)]
+pub enum AppendRefused {
+    /// This broker does not lead the partition.
+    NotLeader,
+    /// Its directory is offline.
+    Offline,
+    /// The log refused.
+    Log(AppendError),
+}
+
+impl fmt::Display for AppendRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeader => write!(f, "this broker does not lead the partition"),
+            Self::Offline => write!(f, "the log directory of the partition is offline"),
+            Self::Log(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl std::error::Error for AppendRefused {}
+
+/// Why nothing can be read.
+#[derive(Debug)]
+pub enum ReadRefused {
+    /// This broker does not lead the partition.
+    NotLeader,
+    /// The client believes in an older epoch.
+    FencedEpoch,
+    /// The client believes in a newer epoch than this broker has heard of.
+    UnknownEpoch,
+    /// Its directory is offline.
+    Offline,
+    /// The log refused.
+    Log(ReadError),
+}
+
+/// A partition.
+pub struct Partition {
+    name: TopicPartition,
+    topic_id: TopicId,
+    log: Mutex<Log>,
+    view: Arc<LogView>,
+    leader_epoch: AtomicI32,
+    high_watermark: AtomicI64,
+    durability_synced: AtomicBool,
+    has_flush_rule: AtomicBool,
+    offline: AtomicBool,
+    rules: ArcSwap<Rules>,
+    waiters: Waiters,
+    flusher: Arc<Flusher>,
+    sync_asked: AtomicBool,
+    myself: std::sync::Weak<Self>,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partition").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Partition {
+    /// A partition over its log; nobody leads it yet.
+    #[must_use]
+    pub fn new(
+        name: TopicPartition,
+        topic_id: TopicId,
+        log: Log,
+        rules: Rules,
+        flusher: Arc<Flusher>,
+    ) -> Arc<Self> {
+        let view = Arc::clone(log.view());
+        let config = log.config().clone();
+        Arc::new_cyclic(|myself| {
+            let this = Self {
+                name,
+                topic_id,
+                high_watermark: AtomicI64::new(0),
+                view,
+                log: Mutex::new(log),
+                leader_epoch: AtomicI32::new(NOT_LEADER),
+                durability_synced: AtomicBool::new(true),
+                has_flush_rule: AtomicBool::new(false),
+                offline: AtomicBool::new(false),
+                rules: ArcSwap::from_pointee(rules),
+                waiters: Waiters::default(),
+                flusher,
+                sync_asked: AtomicBool::new(false),
+                myself: myself.clone(),
+            };
+            this.note_config(&config);
+            let start = this.view.log_start_offset();
+            this.high_watermark.store(start.max(this.committed()).0, Ordering::SeqCst);
+            this
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// Its topic's id.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// What readers see of its log.
+    #[must_use]
+    pub fn view(&self) -> &Arc<LogView> {
+        &self.view
+    }
+
+    /// What its topic asks of produced batches.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().expect("no holder of this lock can panic")
+    }
+
+    /// The epoch in which this broker leads; `None` if it does not.
+    #[must_use]
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        let epoch = self.leader_epoch.load(Ordering::Acquire);
+        (epoch != NOT_LEADER).then_some(LeaderEpoch(epoch))
+    }
+
+    /// This broker leads from now on.
+    pub fn lead(&self, epoch: LeaderEpoch) {
+        self.leader_epoch.store(epoch.0, Ordering::Release);
+        self.advance();
+        if self.view.synced_offset() < self.view.log_end_offset() {
+            self.ask_for_sync();
+        }
+    }
+
+    /// This broker leads no more; whoever waits has to look elsewhere.
+    pub fn resign(&self) {
+        self.leader_epoch.store(NOT_LEADER, Ordering::Release);
+        self.waiters.wake_all();
+    }
+
+    /// Whether its directory is offline.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    /// Its directory failed.
+    pub fn take_offline(&self) {
+        self.offline.store(true, Ordering::Release);
+        self.waiters.wake_all();
+    }
+
+    /// The topic's configuration changed.
+    pub fn reconfigure(&self, config: LogConfig, rules: Rules) {
+        self.note_config(&config);
+        self.rules.store(Arc::new(rules));
+        self.lock().reconfigure(config);
+        self.advance();
+    }
+
+    fn note_config(&self, config: &LogConfig) {
+        self.durability_synced.store(config.durability == Durability::Synced, Ordering::Release);
+        self.has_flush_rule.store(config.flush_messages.is_some(), Ordering::Release);
+    }
+
+    /// Appends a client's batch. When this returns the records are in the leader's page cache,
+    /// which is what acks=1 asks for; for acks=all wait for [`Partition::committed_past`].
+    ///
+    /// # Errors
+    /// See [`AppendRefused`].
+    pub fn append(
+        &self,
+        batch: ValidBatch<'_>,
+        origin: Origin,
+        wall: Timestamp,
+    ) -> Result<Appended, AppendRefused> {
+        if self.is_offline() {
+            return Err(AppendRefused::Offline);
+        }
+        let mut log = self.lock();
+        // Asked under the lock: a resignation is seen by every later append.
+        let epoch = self.leader_epoch().ok_or(AppendRefused::NotLeader)?;
+        let result = log.append_as_leader(batch, epoch, origin, wall);
+        let is_flush_due = self.has_flush_rule.load(Ordering::Relaxed) && log.is_flush_due();
+        drop(log);
+        match result {
+            Ok(appended) => {
+                if self.durability_synced.load(Ordering::Relaxed) || is_flush_due {
+                    self.ask_for_sync();
+                }
+                self.advance();
+                Ok(appended)
+            }
+            Err(AppendError::Disk(error)) => {
+                tracing::error!(partition = %self.name, %error, "an append failed: the partition is offline");
+                self.take_offline();
+                Err(AppendRefused::Log(AppendError::Disk(error)))
+            }
+            Err(error) => Err(AppendRefused::Log(error)),
+        }
+    }
+
+    fn ask_for_sync(&self) {
+        if !self.sync_asked.swap(true, Ordering::AcqRel)
+            && let Some(this) = self.myself.upgrade()
+        {
+            self.flusher.request(this);
+        }
+    }
+
+    /// What is committed by the log's own account.
+    fn committed(&self) -> Offset {
+        if self.durability_synced.load(Ordering::Acquire) {
+            self.view.synced_offset()
+        } else {
+            self.view.log_end_offset()
+        }
+    }
+
+    /// Moves the high watermark up to what is committed, and wakes who waits for it.
+    fn advance(&self) {
+        let committed = self.committed().0;
+        let before = self.high_watermark.fetch_max(committed, Ordering::SeqCst);
+        if committed > before {
+            self.waiters.on_advance(Offset(committed));
+        }
+    }
+
+    /// Everything below is committed.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        Offset(self.high_watermark.load(Ordering::SeqCst))
+    }
+
+    /// Everything below is committed and belongs to no open transaction.
+    #[must_use]
+    pub fn last_stable_offset(&self) -> Offset {
+        let high_watermark = self.high_watermark();
+        self.view
+            .first_unstable_offset()
+            .map_or(high_watermark, |offset| offset.min(high_watermark))
+    }
+
+    /// What a reader may see.
+    #[must_use]
+    pub fn readable_end(&self, isolation: IsolationLevel) -> Offset {
+        match isolation {
+            IsolationLevel::ReadUncommitted => self.high_watermark(),
+            IsolationLevel::ReadCommitted => self.last_stable_offset(),
+        }
+    }
+
+    /// Checks what a client believes of the leader (KIP-320).
+    ///
+    /// # Errors
+    /// It should look for the leader again.
+    pub fn check_leader(
+        &self,
+        client_epoch: Option<LeaderEpoch>,
+    ) -> Result<LeaderEpoch, ReadRefused> {
+        if self.is_offline() {
+            return Err(ReadRefused::Offline);
+        }
+        let epoch = self.leader_epoch().ok_or(ReadRefused::NotLeader)?;
+        match client_epoch {
+            Some(client) if client < epoch => Err(ReadRefused::FencedEpoch),
+            Some(client) if client > epoch => Err(ReadRefused::UnknownEpoch),
+            _ => Ok(epoch),
+        }
+    }
+
+    /// Reads; see [`LogView::read`].
+    ///
+    /// # Errors
+    /// See [`ReadRefused`].
+    pub fn read(&self, offset: Offset, limits: Limits) -> Result<Read, ReadRefused> {
+        match self.view.read(offset, limits) {
+            Err(ReadError::Log(error)) => {
+                tracing::error!(partition = %self.name, %offset, %error, "a read failed");
+                Err(ReadRefused::Log(ReadError::Log(error)))
+            }
+            other => other.map_err(ReadRefused::Log),
+        }
+    }
+
+    /// Waits until the record at `last_offset` is committed.
+    pub fn committed_past(self: &Arc<Self>, last_offset: Offset) -> CommitWait {
+        CommitWait { partition: Arc::clone(self), last_offset, key: None }
+    }
+
+    /// Has a fetch told when the high watermark moves.
+    #[must_use]
+    pub fn watch(self: &Arc<Self>, signal: &Arc<FetchSignal>, place: usize) -> Watch {
+        Watch { partition: Arc::clone(self), key: self.waiters.add_fetch(signal, place) }
+    }
+
+    /// Has somebody told of every move of the high watermark, for good.
+    pub fn notify_always(&self, notify: Arc<Notify>) {
+        self.waiters.add_watcher(notify);
+    }
+
+    /// Moves the log start up (DeleteRecords); gives the new one.
+    ///
+    /// # Errors
+    /// The offset is out of range, or this broker does not lead.
+    pub fn delete_records(&self, offset: Option<Offset>) -> Result<Offset, ReadRefused> {
+        self.check_leader(None)?;
+        let high_watermark = self.high_watermark();
+        let offset = offset.unwrap_or(high_watermark);
+        let (start, end) = (self.view.log_start_offset(), self.view.log_end_offset());
+        if offset > high_watermark || offset < Offset::ZERO {
+            let error = ReadError::OutOfRange { log_start_offset: start, log_end_offset: end };
+            return Err(ReadRefused::Log(error));
+        }
+        self.lock()
+            .delete_records(offset)
+            .map_err(|error| ReadRefused::Log(ReadError::Log(error)))?;
+        Ok(self.view.log_start_offset())
+    }
+
+    /// Deletes old segments, removes files whose time has come, forgets silent producers.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn clean_up(&self, wall: Timestamp) -> Result<usize, LogError> {
+        let mut log = self.lock();
+        log.expire_producers(wall);
+        let deleted = log.delete_old_segments(wall, self.high_watermark())?;
+        log.remove_doomed(wall)?;
+        Ok(deleted)
+    }
+
+    /// Ends the partition's life in order.
+    ///
+    /// # Errors
+    /// The disk failed: the next start has to recover.
+    pub fn close_clean(&self) -> Result<(), LogError> {
+        self.resign();
+        self.lock().close_clean()
+    }
+
+    /// What the checkpoints say of it.
+    #[must_use]
+    pub fn checkpoint(&self) -> FoundPartition {
+        let log = self.lock();
+        FoundPartition {
+            partition: self.name.clone(),
+            topic_id: Some(self.topic_id),
+            dir: log.dir().to_owned(),
+            recovery_point: log.recovery_point(),
+            log_start_offset: log.log_start_offset(),
+            high_watermark: self.high_watermark(),
+        }
+    }
+}
+
+impl Syncable for Partition {
+    fn ticket(&self) -> Result<Option<SyncTicket>, LogError> {
+        self.sync_asked.store(false, Ordering::Release);
+        self.lock().sync_ticket()
+    }
+
+    fn on_synced(&self, ticket: &SyncTicket, result: Result<(), &io::Error>) {
+        match result {
+            Ok(()) => {
+                self.lock().on_synced(ticket.up_to);
+                self.advance();
+            }
+            Err(error) => {
+                tracing::error!(partition = %self.name, %error, "a sync failed: the partition is offline");
+                self.lock().on_sync_failed();
+                self.take_offline();
+            }
+        }
+    }
+}
+
+/// A fetch's registration with a partition; ends when dropped.
+#[derive(Debug)]
+pub struct Watch {
+    partition: Arc<Partition>,
+    key: WaiterKey,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.partition.waiters.remove(&self.key);
+    }
+}
+
+/// Waits for a commit. Ready with whether it came, or false if the partition is led elsewhere or
+/// offline: then the outcome is unknown.
+#[derive(Debug)]
+pub struct CommitWait {
+    partition: Arc<Partition>,
+    last_offset: Offset,
+    key: Option<WaiterKey>,
+}
+
+impl CommitWait {
+    fn outcome(&self) -> Option<bool> {
+        if self.partition.high_watermark() > self.last_offset {
+            return Some(true);
+        }
+        let is_lost = self.partition.leader_epoch().is_none() || self.partition.is_offline();
+        is_lost.then_some(false)
+    }
+}
+
+impl Future for CommitWait {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        if let Some(outcome) = self.outcome() {
+            return Poll::Ready(outcome);
+        }
+        match &self.key {
+            Some(key) => self.partition.waiters.renew_commit(key, cx.waker()),
+            None => {
+                self.key = Some(self.partition.waiters.add_commit(self.last_offset, cx.waker()))
+            }
+        }
+        // It may have come between the question and the registration.
+        self.outcome().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for CommitWait {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            self.partition.waiters.remove(key);
+        }
+    }
+}

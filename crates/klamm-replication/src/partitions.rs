@@ -1,0 +1,318 @@
+//! Finds partitions by name and by topic id. Only looks up, opens and closes; what a partition
+//! does is its own business.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use klamm_env::Env;
+use klamm_log::{FoundPartition, Log, LogConfig, LogDir, LogError, Opening, names};
+use klamm_model::{
+    DirectoryId, LeaderEpoch, PartitionIndex, TopicId, TopicIdPartition, TopicPartition,
+};
+use klamm_records::Rules;
+use klamm_stdx::Str;
+
+use crate::directory::{Directories, OpenError};
+use crate::partition::Partition;
+
+/// A partition that this broker has a replica of.
+#[derive(Debug, Clone)]
+pub struct NewPartition {
+    /// Its name.
+    pub name: TopicPartition,
+    /// Its topic's id.
+    pub topic_id: TopicId,
+    /// The directory that the metadata names, if it does.
+    pub directory: Option<DirectoryId>,
+    /// Its log's configuration.
+    pub config: LogConfig,
+    /// What its topic asks of batches.
+    pub rules: Rules,
+    /// The epoch in which this broker leads it; `None` if another does.
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+/// Partitions by name: topics first, so that a lookup makes no key.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    by_topic: HashMap<Str, Arc<HashMap<PartitionIndex, Arc<Partition>>>>,
+    names: HashMap<TopicId, Str>,
+}
+
+/// The partitions of this broker.
+#[derive(Debug)]
+pub struct Partitions {
+    env: Env,
+    directories: Directories,
+    index: ArcSwap<Index>,
+    /// Directories found at the start whose partitions the metadata has not named yet.
+    found: Mutex<HashMap<TopicPartition, (usize, FoundPartition)>>,
+    /// Partition directories of deleted topics, which are removed in the background.
+    doomed: Mutex<Vec<PathBuf>>,
+}
+
+impl Partitions {
+    /// Reads what is on the disk; no log is opened before the metadata names it.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub fn open(env: Env, directories: Directories) -> Result<Self, OpenError> {
+        let found = directories.found()?;
+        let found =
+            found.into_iter().map(|(i, found)| (found.partition.clone(), (i, found))).collect();
+        Ok(Self {
+            env,
+            directories,
+            index: ArcSwap::default(),
+            found: Mutex::new(found),
+            doomed: Mutex::default(),
+        })
+    }
+
+    /// The directories.
+    #[must_use]
+    pub fn directories(&self) -> &Directories {
+        &self.directories
+    }
+
+    /// A partition by name.
+    #[must_use]
+    pub fn by_name(&self, topic: &str, partition: PartitionIndex) -> Option<Arc<Partition>> {
+        self.index.load().by_topic.get(topic)?.get(&partition).cloned()
+    }
+
+    /// A partition by topic id.
+    #[must_use]
+    pub fn by_id(&self, topic_id: TopicId, partition: PartitionIndex) -> Option<Arc<Partition>> {
+        let index = self.index.load();
+        index.by_topic.get(index.names.get(&topic_id)?)?.get(&partition).cloned()
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        self.index.load().by_topic.values().flat_map(|topic| topic.values().cloned()).collect()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.load().by_topic.values().map(|topic| topic.len()).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The directory that a partition is in.
+    #[must_use]
+    pub fn directory_of(&self, partition: &Partition) -> Option<&Arc<LogDir>> {
+        let dir = partition.checkpoint().dir;
+        self.directories.dirs().find(|candidate| Some(candidate.path()) == dir.parent())
+    }
+
+    /// Opens or makes partitions that the metadata has given to this broker; those that are open
+    /// already only hear who leads. Gives the ones that failed.
+    #[must_use]
+    pub fn assign(&self, new: Vec<NewPartition>) -> Vec<(TopicIdPartition, LogError)> {
+        let mut index = Index::clone(&self.index.load());
+        let mut failed = Vec::new();
+        let mut changed: HashMap<Str, HashMap<PartitionIndex, Arc<Partition>>> = HashMap::new();
+        for wanted in new {
+            let epoch = wanted.leader_epoch;
+            let id =
+                TopicIdPartition { topic_id: wanted.topic_id, partition: wanted.name.partition };
+            let topic = changed.entry(wanted.name.topic.clone()).or_insert_with(|| {
+                index
+                    .by_topic
+                    .get(&wanted.name.topic)
+                    .map(|topic| HashMap::clone(topic))
+                    .unwrap_or_default()
+            });
+            index.names.insert(wanted.topic_id, wanted.name.topic.clone());
+            let partition = match topic.get(&id.partition) {
+                Some(partition) => Arc::clone(partition),
+                None => match self.open_partition(wanted) {
+                    Ok(partition) => {
+                        topic.insert(id.partition, Arc::clone(&partition));
+                        partition
+                    }
+                    Err(error) => {
+                        tracing::error!(partition = %id, %error, "a partition cannot be opened: it is offline");
+                        failed.push((id, error));
+                        continue;
+                    }
+                },
+            };
+            match epoch {
+                Some(epoch) => partition.lead(epoch),
+                None => partition.resign(),
+            }
+        }
+        index
+            .by_topic
+            .extend(changed.into_iter().map(|(topic, partitions)| (topic, Arc::new(partitions))));
+        self.index.store(Arc::new(index));
+        failed
+    }
+
+    fn open_partition(&self, wanted: NewPartition) -> Result<Arc<Partition>, LogError> {
+        let wall = self.env.clock.wall();
+        let known =
+            self.found.lock().expect("no holder of this lock can panic").remove(&wanted.name);
+        let known =
+            known.filter(|(_, found)| found.topic_id.is_none_or(|id| id == wanted.topic_id));
+        let (i, log) = match known {
+            Some((i, found)) => {
+                let opening = Opening {
+                    was_clean: self.directories.directories[i].dir.was_clean(),
+                    recovery_point: found.recovery_point,
+                    log_start_offset: found.log_start_offset,
+                };
+                let (log, report) =
+                    Log::open(&self.directories.disk, &found.dir, wanted.config, opening, wall)?;
+                if report.segments_checked > 0 {
+                    tracing::info!(partition = %wanted.name, ?report, "log recovered");
+                }
+                (i, log)
+            }
+            None => {
+                let i = self.choose_directory(wanted.directory);
+                let name = names::partition_dir(&wanted.name.topic, wanted.name.partition);
+                let dir = self.directories.directories[i].dir.path().join(name);
+                // A directory of a deleted topic of the same name makes room first.
+                self.make_room(&dir, &wanted.name)?;
+                let topic_id = Some(wanted.topic_id);
+                (i, Log::create(&self.directories.disk, &dir, topic_id, wanted.config, wall)?)
+            }
+        };
+        let flusher = Arc::clone(&self.directories.directories[i].flusher);
+        Ok(Partition::new(wanted.name, wanted.topic_id, log, wanted.rules, flusher))
+    }
+
+    /// The directory that the metadata names, or the one with the fewest partitions.
+    fn choose_directory(&self, named: Option<DirectoryId>) -> usize {
+        let dirs = &self.directories.directories;
+        if let Some(i) = dirs.iter().position(|d| Some(d.dir.directory_id()) == named) {
+            return i;
+        }
+        if dirs.len() == 1 {
+            return 0;
+        }
+        let mut counts = vec![0_usize; dirs.len()];
+        for partition in self.all() {
+            let dir = partition.checkpoint().dir;
+            if let Some(i) = dirs.iter().position(|d| Some(d.dir.path()) == dir.parent()) {
+                counts[i] += 1;
+            }
+        }
+        let usable =
+            (0..dirs.len()).filter(|i| !self.directories.is_offline(dirs[*i].dir.directory_id()));
+        usable.min_by_key(|i| counts[*i]).unwrap_or(0)
+    }
+
+    fn make_room(&self, dir: &std::path::Path, name: &TopicPartition) -> Result<(), LogError> {
+        let io = |error| LogError::Io { path: dir.to_owned(), error };
+        match self.directories.disk.list(dir) {
+            Ok(_) => self.doom(dir, name),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(io(e)),
+        }
+    }
+
+    /// Renames a partition's directory so that its name is free at once; its removal is slow and
+    /// happens in [`Partitions::remove_doomed`].
+    fn doom(&self, dir: &std::path::Path, name: &TopicPartition) -> Result<(), LogError> {
+        let doomed = names::doomed_dir(&name.topic, name.partition, self.env.random.uuid());
+        let to = dir.with_file_name(doomed);
+        self.directories
+            .disk
+            .rename(dir, &to)
+            .map_err(|error| LogError::Io { path: dir.to_owned(), error })?;
+        self.doomed.lock().expect("no holder of this lock can panic").push(to);
+        Ok(())
+    }
+
+    /// A topic was deleted.
+    pub fn delete_topic(&self, topic: &str, topic_id: TopicId) {
+        let mut index = Index::clone(&self.index.load());
+        let partitions = index.by_topic.remove(topic);
+        index.names.remove(&topic_id);
+        self.index.store(Arc::new(index));
+        for partition in partitions.iter().flat_map(|partitions| partitions.values()) {
+            partition.resign();
+            let checkpoint = partition.checkpoint();
+            if let Err(error) = self.doom(&checkpoint.dir, partition.name()) {
+                tracing::error!(partition = %partition.name(), %error, "a deleted partition's directory could not be renamed");
+            }
+        }
+    }
+
+    /// Whether directories wait for their removal.
+    #[must_use]
+    pub fn has_doomed(&self) -> bool {
+        !self.doomed.lock().expect("no holder of this lock can panic").is_empty()
+    }
+
+    /// Removes the directories of deleted partitions.
+    pub fn remove_doomed(&self) {
+        let doomed =
+            std::mem::take(&mut *self.doomed.lock().expect("no holder of this lock can panic"));
+        for dir in doomed {
+            if let Err(error) = self.directories.disk.remove_dir_all(&dir) {
+                tracing::warn!(dir = %dir.display(), %error, "a deleted partition's directory could not be removed");
+            }
+        }
+    }
+
+    /// Directories that the metadata does not know: their topics were deleted while this broker
+    /// was down. They are kept, and named in the log.
+    #[must_use]
+    pub fn strays(&self) -> Vec<FoundPartition> {
+        let found = self.found.lock().expect("no holder of this lock can panic");
+        found.values().map(|(_, found)| found.clone()).collect()
+    }
+
+    /// Writes how far every partition has come.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn write_checkpoints(&self) -> Result<(), OpenError> {
+        let all: Vec<FoundPartition> =
+            self.all().iter().map(|partition| partition.checkpoint()).collect();
+        for directory in &self.directories.directories {
+            let here = |found: &&FoundPartition| found.dir.parent() == Some(directory.dir.path());
+            let mut mine: Vec<FoundPartition> = all.iter().filter(here).cloned().collect();
+            mine.extend(self.strays().into_iter().filter(|found| here(&found)));
+            directory.dir.write_checkpoints(&mine)?;
+        }
+        Ok(())
+    }
+
+    /// Closes every partition and marks the directories clean. A directory in which anything
+    /// failed is not marked: its logs are recovered at the next start.
+    pub fn close(&self, broker_epoch: i64) {
+        self.directories.stop_flushers();
+        let mut failed: Vec<PathBuf> = Vec::new();
+        for partition in self.all() {
+            if let Err(error) = partition.close_clean() {
+                tracing::error!(partition = %partition.name(), %error, "a partition could not be closed in order");
+                failed.extend(partition.checkpoint().dir.parent().map(PathBuf::from));
+            }
+        }
+        if let Err(error) = self.write_checkpoints() {
+            tracing::error!(%error, "checkpoints could not be written: the next start recovers");
+            return;
+        }
+        for directory in &self.directories.directories {
+            let is_sound = !failed.iter().any(|path| path == directory.dir.path());
+            if is_sound && let Err(error) = directory.dir.mark_clean(broker_epoch) {
+                tracing::error!(%error, "the clean shutdown could not be marked: the next start recovers");
+            }
+        }
+    }
+}

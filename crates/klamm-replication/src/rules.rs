@@ -1,0 +1,60 @@
+//! From a topic's configuration to what the log and the batch checks need.
+
+use klamm_config::{Compression, Durability, TimestampType, TopicConfig};
+use klamm_log as log;
+use klamm_records as records;
+use klamm_records::{Codec, Rules, TopicCompression};
+
+/// The log's part of a topic's configuration.
+#[must_use]
+pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> log::LogConfig {
+    let positive = |value: i64| u64::try_from(value).unwrap_or(0);
+    let finite = |value: i64| (value != i64::MAX).then(|| positive(value));
+    log::LogConfig {
+        segment_bytes: positive(i64::from(topic.segment_bytes)),
+        segment_ms: positive(topic.segment_ms),
+        segment_jitter_ms: positive(topic.segment_jitter_ms),
+        segment_index_bytes: positive(i64::from(topic.segment_index_bytes)),
+        index_interval_bytes: positive(i64::from(topic.index_interval_bytes)),
+        retention_ms: topic.retention_ms,
+        retention_bytes: topic.retention_bytes.map(positive),
+        cleanup: log::Cleanup { delete: topic.cleanup.delete, compact: topic.cleanup.compact },
+        file_delete_delay_ms: positive(topic.file_delete_delay_ms),
+        preallocate: topic.preallocate,
+        flush_messages: finite(topic.flush_messages),
+        flush_ms: finite(topic.flush_ms),
+        durability: match topic.durability {
+            Durability::Synced => log::Durability::Synced,
+            Durability::PageCache => log::Durability::PageCache,
+        },
+        producer_id_expiration_ms,
+    }
+}
+
+/// What the topic asks of produced batches.
+#[must_use]
+pub fn rules(topic: &TopicConfig) -> Rules {
+    let with_level = |codec, level| {
+        let compression = records::Compression::with_level(codec, level);
+        TopicCompression::Fixed(compression.unwrap_or_else(|_| records::Compression::from(codec)))
+    };
+    Rules {
+        timestamp_type: match topic.message_timestamp_type {
+            TimestampType::CreateTime => records::TimestampType::CreateTime,
+            TimestampType::LogAppendTime => records::TimestampType::LogAppendTime,
+        },
+        timestamp_before_max_ms: topic.message_timestamp_before_max_ms,
+        timestamp_after_max_ms: topic.message_timestamp_after_max_ms,
+        max_message_bytes: usize::try_from(topic.max_message_bytes).unwrap_or(0),
+        compression: match topic.compression {
+            Compression::Producer => TopicCompression::Producer,
+            Compression::Uncompressed => TopicCompression::Fixed(Codec::None.into()),
+            Compression::Snappy => TopicCompression::Fixed(Codec::Snappy.into()),
+            Compression::Gzip(-1) => TopicCompression::Fixed(Codec::Gzip.into()),
+            Compression::Gzip(level) => with_level(Codec::Gzip, level),
+            Compression::Lz4(level) => with_level(Codec::Lz4, level),
+            Compression::Zstd(level) => with_level(Codec::Zstd, level),
+        },
+        is_compacted: topic.cleanup.compact,
+    }
+}
