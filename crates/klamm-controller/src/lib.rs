@@ -7,29 +7,50 @@
 //!
 //! [`MetadataImage`]: klamm_metadata::MetadataImage
 
+mod activation;
+mod alter_configs;
+#[cfg(test)]
+mod alter_configs_tests;
 mod brokers;
 mod core;
+mod create_partitions;
 mod create_topics;
+#[cfg(test)]
+mod create_topics_tests;
+mod delete_topics;
 mod elections;
 mod error;
+mod handle;
 mod heartbeats;
+mod job;
 mod liveness;
 mod partitions_of_brokers;
 mod placement;
 mod producer_ids;
 mod rules;
+mod task;
+#[cfg(test)]
+mod task_tests;
 #[cfg(test)]
 mod testing;
 
+pub use activation::Activation;
+pub use alter_configs::{AlterConfigs, AlteredResources, ConfigChange, ReplaceConfigs};
 pub use brokers::BrokerToRegister;
 pub use core::{
     Context, Controller, ControllerResult, DeleteTopics, Mode, RECORDS_PER_OPERATION_MAX, Settings,
     UncleanLeaderElection,
 };
+pub use create_partitions::{GrownTopics, MorePartitions};
 pub use create_topics::{
     CreatedTopic, CreatedTopics, Layout, NewTopic, PARTITIONS_PER_REQUEST_MAX,
 };
+pub use delete_topics::{DeletedTopic, TopicToDelete};
 pub use error::ApiError;
+pub use handle::ControllerHandle;
 pub use liveness::{BrokerHeartbeat, BrokerWish, HeartbeatReply};
 pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock};
 pub use rules::{ConfigRules, ConfigShape};
+pub use task::{ControllerParts, MetadataLog, QUEUE_LEN, start};
+
+pub use klamm_metadata::{MetadataHandle, Publisher};

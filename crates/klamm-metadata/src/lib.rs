@@ -8,6 +8,7 @@ mod changes;
 mod cluster;
 mod delta;
 pub mod features;
+mod handle;
 mod image;
 mod loader;
 mod partition;
@@ -21,6 +22,7 @@ pub use changes::Changes;
 pub use cluster::{BrokerRegistration, ClusterImage, Endpoint, SupportedFeature};
 pub use delta::MetadataDelta;
 pub use features::{FeaturesImage, bootstrap_records, supported_features};
+pub use handle::{MetadataHandle, Publisher};
 pub use image::{
     CONFIG_BROKER, CONFIG_CLIENT_METRICS, CONFIG_GROUP, CONFIG_TOPIC, ConfigResource, Configs,
     MetadataImage, Provenance, QuotaKey, SecurityImage,
