@@ -1,0 +1,552 @@
+//! The metadata log of a quorum of one: opened, led, appended to, snapshotted.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use klamm_env::Disk;
+use klamm_log::{AtLeastOne, Cleanup, Limits, Log, LogConfig, Opening, Origin, names};
+use klamm_metadata::{MetadataImage, Provenance};
+use klamm_model::{
+    LeaderEpoch, METADATA_TOPIC, METADATA_TOPIC_ID, NodeId, Offset, Timestamp, Uuid,
+};
+use klamm_records::{BatchView, ControlRecordType, ValidBatch};
+
+use crate::batch::{self, BATCH_BYTES_MAX, Place, RECORD_OVERHEAD_BYTES};
+use crate::core::{self, Known};
+use crate::format::activation_records;
+use crate::quorum_state::StateVersion;
+use crate::replay::Replay;
+use crate::snapshot::{self, Contents, SnapshotFile};
+use crate::{QuorumState, RaftError, SnapshotId, Voter, tail};
+
+/// Bytes of the log that are replayed at once.
+const REPLAY_BYTES: u32 = 1024 * 1024;
+
+/// When snapshots are written and how long they and the log are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotRules {
+    /// Bytes of records between two snapshots.
+    pub bytes_between: u64,
+    /// Longest time between two snapshots if there are new records; `None`: any.
+    pub interval_ms: Option<u64>,
+    /// Most bytes of snapshots and log that are kept; `None`: all.
+    pub retention_bytes: Option<u64>,
+    /// Longest time that a superseded snapshot is kept; `None`: for ever.
+    pub retention_ms: Option<i64>,
+}
+
+/// What a node's configuration says about its metadata log.
+#[derive(Debug, Clone)]
+pub struct QuorumOptions {
+    /// This node.
+    pub node_id: NodeId,
+    /// The directory that holds the metadata log's directory.
+    pub log_dir: PathBuf,
+    /// Its id.
+    pub directory_id: Uuid,
+    /// The fixed voters (`controller.quorum.voters`); ignored once the log names voters.
+    pub fixed_voters: Vec<Voter>,
+    /// Snapshots.
+    pub snapshots: SnapshotRules,
+    /// Size at which the log begins a new file.
+    pub segment_bytes: u64,
+    /// Age at which the log begins a new file.
+    pub segment_ms: u64,
+}
+
+/// A quorum that this node leads, and what its log says.
+#[derive(Debug)]
+pub struct Opened {
+    /// The quorum.
+    pub quorum: Quorum,
+    /// The metadata, the first records of a new cluster included. These are committed with the
+    /// first [`Quorum::append`] or [`Quorum::sync`]; answer nobody before.
+    pub image: Arc<MetadataImage>,
+    /// Whether the cluster begins with this start.
+    pub is_new_cluster: bool,
+}
+
+/// The metadata log and this node's leadership of it. One owner.
+#[derive(Debug)]
+pub struct Quorum {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    log: Log,
+    node_id: NodeId,
+    epoch: LeaderEpoch,
+    voters: Vec<Voter>,
+    /// Whether the voters are in the log (kraft.version 1) and so in every snapshot.
+    has_voter_records: bool,
+    rules: SnapshotRules,
+    snapshots: Vec<Kept>,
+    bytes_since_snapshot: u64,
+    /// When the first record that is in no snapshot was appended.
+    unsaved_since: Option<Timestamp>,
+    last_timestamp: Timestamp,
+    is_closed: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    file: SnapshotFile,
+    since: Timestamp,
+}
+
+/// What the files of the last life said.
+struct Found {
+    log: Log,
+    replay: Replay,
+    snapshots: Vec<SnapshotFile>,
+    bytes_replayed: u64,
+    /// Whether the voters are there other than in what formatting wrote.
+    has_voters_in_log: bool,
+}
+
+impl Quorum {
+    /// Reads snapshot and log, takes over the leadership in a new epoch, and begins it. Nothing
+    /// is synced: the first commit covers it.
+    ///
+    /// # Errors
+    /// The files are damaged, this node may not lead, or the disk failed.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        options: &QuorumOptions,
+        wall: Timestamp,
+    ) -> Result<Opened, RaftError> {
+        let dir = options.log_dir.join(names::partition_dir(METADATA_TOPIC, 0));
+        disk.create_dir_all(&dir).map_err(RaftError::io(&dir))?;
+        let state = QuorumState::read(disk.as_ref(), &dir)?;
+        let found = load(disk, &dir, options, wall)?;
+        let voters = found.replay.voters.clone().unwrap_or_else(|| options.fixed_voters.clone());
+        let provenance = found.replay.loader.image().provenance;
+        let epoch = core::elect(&Known {
+            node_id: options.node_id,
+            directory_id: options.directory_id,
+            voters: &voters,
+            state,
+            last_epoch: provenance.epoch,
+        })?;
+        let kept = |file| Kept { file, since: wall };
+        let mut quorum = Self {
+            disk: Arc::clone(disk),
+            dir,
+            log: found.log,
+            node_id: options.node_id,
+            epoch,
+            voters,
+            has_voter_records: found.replay.kraft_version >= 1,
+            rules: options.snapshots,
+            snapshots: found.snapshots.into_iter().map(kept).collect(),
+            bytes_since_snapshot: found.bytes_replayed,
+            unsaved_since: (found.bytes_replayed > 0).then_some(wall),
+            last_timestamp: provenance.append_time,
+            is_closed: false,
+        };
+        quorum.begin_epoch(found.has_voters_in_log, wall)?;
+        let mut replay = found.replay;
+        let is_new_cluster = !replay.has_records;
+        if is_new_cluster {
+            quorum.begin_cluster(&options.log_dir, &mut replay, wall)?;
+        }
+        replay.loader.set_provenance(quorum.provenance());
+        let (image, _) = replay.loader.take();
+        Ok(Opened { quorum, image, is_new_cluster })
+    }
+
+    fn begin_epoch(&mut self, has_voters_in_log: bool, wall: Timestamp) -> Result<(), RaftError> {
+        let state =
+            QuorumState { leader_id: Some(self.node_id), leader_epoch: self.epoch, voted: None };
+        let ids: Vec<NodeId> = self.voters.iter().map(|voter| voter.node_id).collect();
+        let version =
+            if self.has_voter_records { StateVersion::V1 } else { StateVersion::V0(&ids) };
+        state.write(self.disk.as_ref(), &self.dir, version)?;
+        let refuse = |e: klamm_codec::EncodeError| RaftError::Record {
+            offset: Offset::ZERO,
+            what: e.to_string(),
+        };
+        let change = batch::leader_change(self.node_id, &self.voters).map_err(refuse)?;
+        let mut records = vec![(ControlRecordType::LeaderChange, change)];
+        if self.has_voter_records && !has_voters_in_log {
+            records.extend(batch::voter_set(&self.voters).map_err(refuse)?);
+        }
+        let bytes = batch::control(self.place(wall), &records);
+        self.write(&bytes, wall).map(drop)
+    }
+
+    /// The first records of a cluster: what formatting wrote, as one transaction (KIP-868).
+    fn begin_cluster(
+        &mut self,
+        log_dir: &Path,
+        replay: &mut Replay,
+        wall: Timestamp,
+    ) -> Result<(), RaftError> {
+        let records = activation_records(self.disk.as_ref(), log_dir)?;
+        let mut frames = Vec::with_capacity(records.len());
+        let offset = self.next_offset();
+        let refuse = |what: String| RaftError::Record { offset, what };
+        for record in &records {
+            frames.push(record.to_frame().map_err(|e| refuse(e.to_string()))?);
+            replay.loader.replay(&record.record).map_err(|e| refuse(e.to_string()))?;
+        }
+        self.write(&batch::data(self.place(wall), &frames), wall).map(drop)
+    }
+
+    fn place(&self, wall: Timestamp) -> Place {
+        Place { base_offset: self.next_offset(), epoch: self.epoch, timestamp: wall }
+    }
+
+    fn write(&mut self, bytes: &[u8], wall: Timestamp) -> Result<Offset, RaftError> {
+        if self.is_closed {
+            return Err(RaftError::Closed);
+        }
+        let batch = ValidBatch::own(bytes).expect("a batch that we have just built");
+        let appended = self.log.append_as_leader(batch, self.epoch, Origin::Broker, wall);
+        let appended = appended.map_err(|error| {
+            self.is_closed = true;
+            let error = std::io::Error::other(error.to_string());
+            RaftError::Io { path: self.dir.clone(), error }
+        })?;
+        self.bytes_since_snapshot += bytes.len() as u64;
+        self.unsaved_since.get_or_insert(wall);
+        self.last_timestamp = wall;
+        Ok(appended.last_offset)
+    }
+
+    /// Appends groups of framed records and makes them durable; gives the last offset of each
+    /// group. A group is committed as a whole. As many groups as fit share one batch and one
+    /// sync, so that nothing but the last batch of the log is ever unsynced.
+    ///
+    /// # Errors
+    /// A group is too large (nothing was written), or the disk failed: then nobody knows what is
+    /// durable, and every later call fails.
+    pub fn append(
+        &mut self,
+        groups: &[Vec<Bytes>],
+        wall: Timestamp,
+    ) -> Result<Vec<Offset>, RaftError> {
+        let size = |group: &Vec<Bytes>| {
+            group.iter().map(|frame| frame.len() + RECORD_OVERHEAD_BYTES).sum::<usize>()
+        };
+        if let Some(bytes) = groups.iter().map(size).find(|bytes| *bytes > BATCH_BYTES_MAX) {
+            return Err(RaftError::TooLarge { bytes });
+        }
+        if self.is_closed {
+            return Err(RaftError::Closed);
+        }
+        let mut last_offsets = Vec::with_capacity(groups.len());
+        let mut next = self.next_offset();
+        let mut rest = groups;
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |group: &&Vec<Bytes>| {
+                bytes += size(group);
+                bytes <= BATCH_BYTES_MAX
+            };
+            let n = rest.iter().take_while(fits).count();
+            for group in &rest[..n] {
+                next = next.plus(group.len() as i64);
+                last_offsets.push(Offset(next.0 - 1));
+            }
+            let frames = rest[..n].iter().flatten();
+            if frames.clone().next().is_some() {
+                let batch = batch::data(self.place(wall), frames);
+                self.write(&batch, wall)?;
+                self.sync()?;
+            }
+            rest = &rest[n..];
+        }
+        assert_eq!(next, self.next_offset());
+        Ok(last_offsets)
+    }
+
+    /// Makes everything appended so far durable, and so committed.
+    ///
+    /// # Errors
+    /// The disk failed; it is never asked again.
+    pub fn sync(&mut self) -> Result<(), RaftError> {
+        if self.is_closed {
+            return Err(RaftError::Closed);
+        }
+        let synced = self.sync_once();
+        self.is_closed = synced.is_err();
+        synced
+    }
+
+    fn sync_once(&mut self) -> Result<(), RaftError> {
+        let Some(ticket) = self.log.sync_ticket()? else { return Ok(()) };
+        if let Err(error) = ticket.sync(self.disk.as_ref()) {
+            self.log.on_sync_failed();
+            return Err(RaftError::Io { path: self.dir.clone(), error });
+        }
+        self.log.on_synced(ticket.up_to);
+        Ok(())
+    }
+
+    /// The offset that the next record gets.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        self.log.log_end_offset()
+    }
+
+    /// Everything below is committed.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        let mut synced = [self.log.view().synced_offset()];
+        core::high_watermark(&mut synced).expect("a quorum has a voter")
+    }
+
+    /// The epoch that this node leads.
+    #[must_use]
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// Who votes.
+    #[must_use]
+    pub fn voters(&self) -> &[Voter] {
+        &self.voters
+    }
+
+    /// `kraft.version`: 1 if the voters are in the log, 0 if they are fixed.
+    #[must_use]
+    pub fn kraft_version(&self) -> i16 {
+        i16::from(self.has_voter_records)
+    }
+
+    /// The log, for readers.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    fn provenance(&self) -> Provenance {
+        Provenance {
+            next_offset: self.next_offset(),
+            epoch: self.epoch,
+            append_time: self.last_timestamp,
+        }
+    }
+
+    /// Whether it is time for a snapshot.
+    #[must_use]
+    pub fn is_snapshot_due(&self, wall: Timestamp) -> bool {
+        let by_time = self.next_snapshot().is_some_and(|due| due <= wall);
+        !self.is_closed && (self.bytes_since_snapshot >= self.rules.bytes_between || by_time)
+    }
+
+    /// When a snapshot is due by time; `None` if nothing is new or time does not matter.
+    #[must_use]
+    pub fn next_snapshot(&self) -> Option<Timestamp> {
+        let interval_ms = i64::try_from(self.rules.interval_ms?).unwrap_or(i64::MAX);
+        self.unsaved_since.map(|since| Timestamp(since.0.saturating_add(interval_ms)))
+    }
+
+    /// Writes a snapshot of `image`, which must say what all records appended so far say, and
+    /// drops what it makes superfluous.
+    ///
+    /// # Errors
+    /// The image cannot be written, or the disk failed.
+    pub fn write_snapshot(
+        &mut self,
+        image: &MetadataImage,
+        wall: Timestamp,
+    ) -> Result<SnapshotId, RaftError> {
+        self.sync()?;
+        let provenance = self.provenance();
+        let refuse = |what: String| RaftError::Record { offset: provenance.next_offset, what };
+        let records = image.to_records().map_err(|e| refuse(e.to_string()))?;
+        let frames: Result<Vec<Bytes>, _> =
+            records.iter().map(|record| record.to_frame()).collect();
+        let bytes = snapshot::encode(&Contents {
+            epoch: provenance.epoch,
+            last_timestamp: provenance.append_time,
+            voters: self.has_voter_records.then_some(&self.voters[..]),
+            frames: &frames.map_err(|e| refuse(e.to_string()))?,
+            wall,
+        });
+        let bytes = bytes.map_err(|e| refuse(e.to_string()))?;
+        let file = snapshot::write(self.disk.as_ref(), &self.dir, provenance, &bytes)?;
+        let id = file.id;
+        self.snapshots.retain(|kept| kept.file.id != id);
+        self.snapshots.push(Kept { file, since: wall });
+        self.bytes_since_snapshot = 0;
+        self.unsaved_since = None;
+        self.clean(wall)?;
+        Ok(id)
+    }
+
+    /// Drops the oldest snapshots, and the log below the oldest that stays (Kafka:
+    /// `KafkaMetadataLog.maybeClean`).
+    fn clean(&mut self, wall: Timestamp) -> Result<(), RaftError> {
+        while self.snapshots.len() > 1 {
+            let oldest = &self.snapshots[0];
+            let of_snapshots: u64 = self.snapshots.iter().map(|kept| kept.file.len).sum();
+            let bytes = of_snapshots + self.log.view().size_bytes();
+            let is_too_much = self.rules.retention_bytes.is_some_and(|max| bytes > max);
+            let age = wall.0.saturating_sub(oldest.since.0);
+            let is_too_old = self.rules.retention_ms.is_some_and(|max| age > max);
+            let is_of_formatting = oldest.file.id == SnapshotId::BOOTSTRAP;
+            if !is_too_much && !is_too_old && !is_of_formatting {
+                break;
+            }
+            let path = oldest.file.path.clone();
+            self.disk.remove_file(&path).map_err(RaftError::io(&path))?;
+            self.snapshots.remove(0);
+            if !is_of_formatting {
+                self.log.delete_records(self.snapshots[0].file.id.end_offset)?;
+                self.log.delete_old_segments(wall, self.high_watermark())?;
+            }
+        }
+        Ok(self.log.remove_doomed(wall)?)
+    }
+
+    /// Writes what makes the next start quick.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn close(mut self) -> Result<(), RaftError> {
+        if self.is_closed {
+            return Err(RaftError::Closed);
+        }
+        Ok(self.log.close_clean()?)
+    }
+}
+
+fn log_config(options: &QuorumOptions) -> LogConfig {
+    LogConfig {
+        segment_bytes: options.segment_bytes,
+        segment_ms: options.segment_ms,
+        // Only snapshots say what may go.
+        cleanup: Cleanup { delete: false, compact: false },
+        retention_ms: None,
+        retention_bytes: None,
+        ..LogConfig::default()
+    }
+}
+
+fn load(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: &QuorumOptions,
+    wall: Timestamp,
+) -> Result<Found, RaftError> {
+    let mut snapshots = snapshot::list(disk.as_ref(), dir)?;
+    tail::check(disk.as_ref(), dir)?;
+    let (mut replay, newest) = load_snapshot(disk.as_ref(), &mut snapshots)?;
+    let snapshot_voters = replay.voters.take();
+    let log = open_log(disk, dir, options, (newest, wall))?;
+    if log.log_start_offset() > replay.next_offset() {
+        let what = format!(
+            "the log begins at offset {} and the newest readable snapshot ends at {}: what lies \
+             between is missing; restore the snapshot",
+            log.log_start_offset(),
+            replay.next_offset()
+        );
+        return Err(RaftError::damaged(dir, what));
+    }
+    let bytes_replayed = replay_log(&log, &mut replay)?;
+    let is_in_snapshot = newest.is_some_and(|id| id != SnapshotId::BOOTSTRAP);
+    let has_voters_in_log = replay.voters.is_some() || is_in_snapshot;
+    replay.voters = replay.voters.take().or(snapshot_voters);
+    if replay.loader.is_in_transaction() {
+        let what = "the log ends in an open metadata transaction, which is not supported yet";
+        return Err(RaftError::Record { offset: log.log_end_offset(), what: what.to_owned() });
+    }
+    Ok(Found { log, replay, snapshots, bytes_replayed, has_voters_in_log })
+}
+
+/// The newest snapshot that can be read. An older one does as well if the log reaches back to
+/// it, which is checked afterwards.
+fn load_snapshot(
+    disk: &dyn Disk,
+    snapshots: &mut Vec<SnapshotFile>,
+) -> Result<(Replay, Option<SnapshotId>), RaftError> {
+    let mut first_error = None;
+    while let Some(file) = snapshots.last() {
+        match snapshot::read(disk, file) {
+            Ok(mut replay) => {
+                let id = file.id;
+                replay.loader.set_provenance(Provenance {
+                    next_offset: id.end_offset,
+                    epoch: id.epoch,
+                    append_time: Timestamp(0),
+                });
+                return Ok((replay, Some(id)));
+            }
+            Err(error @ RaftError::Damaged { .. }) => {
+                tracing::warn!(%error, "a snapshot is not readable, an older one is tried");
+                first_error.get_or_insert(error);
+                snapshots.pop();
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // Without any readable snapshot, what an unreadable one stood for could be missed.
+    first_error.map_or(Ok((Replay::new(), None)), Err)
+}
+
+fn open_log(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: &QuorumOptions,
+    (newest, wall): (Option<SnapshotId>, Timestamp),
+) -> Result<Log, RaftError> {
+    let config = log_config(options);
+    let entries = disk.list(dir).map_err(RaftError::io(dir))?;
+    let is_log = |name: &str| names::base_offset(name, names::LOG_SUFFIX).is_some();
+    if !entries.iter().any(|entry| is_log(&entry.name))
+        && newest.is_none_or(|id| id == SnapshotId::BOOTSTRAP)
+    {
+        return Ok(Log::create(disk, dir, Some(METADATA_TOPIC_ID), config, wall)?);
+    }
+    let start = newest.map_or(Offset::ZERO, |id| id.end_offset);
+    let opening =
+        Opening { was_clean: false, recovery_point: Offset::ZERO, log_start_offset: Offset::ZERO };
+    let (log, _) = Log::open(disk, dir, config.clone(), opening, wall)?;
+    if log.log_end_offset() >= start {
+        return Ok(log);
+    }
+    // The snapshot is ahead of the log: it holds everything that is committed, and the log
+    // begins anew behind it (Kafka: `truncateToLatestSnapshot`).
+    tracing::warn!(log_end_offset = %log.log_end_offset(), snapshot_end_offset = %start, "the log ends before the newest snapshot and begins anew");
+    drop(log);
+    for entry in disk.list(dir).map_err(RaftError::io(dir))? {
+        if is_log(&entry.name) {
+            let path = dir.join(&entry.name);
+            disk.remove_file(&path).map_err(RaftError::io(&path))?;
+        }
+    }
+    let opening = Opening { was_clean: false, recovery_point: start, log_start_offset: start };
+    Ok(Log::open(disk, dir, config, opening, wall)?.0)
+}
+
+/// Replays the log from where the snapshot ends; gives how many bytes that were.
+fn replay_log(log: &Log, replay: &mut Replay) -> Result<u64, RaftError> {
+    let end = log.log_end_offset();
+    let mut total = 0;
+    loop {
+        let offset = replay.next_offset();
+        if offset >= end {
+            return Ok(total);
+        }
+        let limits =
+            Limits { bytes_max: REPLAY_BYTES, at_least_one: AtLeastOne::Batch, upper: end };
+        let refuse = |what: String| RaftError::Record { offset, what };
+        let read = log.view().read(offset, limits).map_err(|e| refuse(e.to_string()))?;
+        let slice = read.slice.ok_or_else(|| refuse("it is not in the log".to_owned()))?;
+        let bytes = slice.read().map_err(|e| refuse(e.to_string()))?;
+        let mut at = 0;
+        // The last batch may be cut by the limit: the next read begins with it.
+        while let Ok(batch) = BatchView::parse(&bytes[at..]) {
+            batch.check_crc().map_err(|e| refuse(e.to_string()))?;
+            replay.batch(&batch)?;
+            replay.reached(&batch);
+            at += batch.bytes().len();
+        }
+        if replay.next_offset() == offset {
+            return Err(refuse("no whole batch is there".to_owned()));
+        }
+        total += at as u64;
+    }
+}

@@ -1,0 +1,5 @@
+//! The crate through its public door, on real directories.
+
+mod format;
+mod quorum;
+mod support;
