@@ -331,6 +331,12 @@ impl Partition {
         self.waiters.add_watcher(notify);
     }
 
+    /// Whether records may be deleted from the front: not where only compaction may take them.
+    #[must_use]
+    pub fn allows_deletion(&self) -> bool {
+        self.lock().config().cleanup.delete
+    }
+
     /// Moves the log start up (DeleteRecords); gives the new one.
     ///
     /// # Errors

@@ -1,0 +1,116 @@
+//! What handlers may use: narrow handles, never "the broker".
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use klamm_config::{BrokerConfig, Properties};
+use klamm_controller::{ControllerHandle, MetadataHandle};
+use klamm_coordinator::CoordinatorHandle;
+use klamm_env::Env;
+use klamm_group_coordinator::GroupShard;
+use klamm_metadata::{ClusterImage, Endpoint};
+use klamm_model::NodeId;
+use klamm_protocol::ApiKey;
+use klamm_records::Scratch;
+use klamm_replication::{FetchSessions, Partitions};
+use klamm_stdx::Str;
+
+use crate::producer_ids::ProducerIds;
+use crate::topic_key::FetchKey;
+
+/// The handles that all workers of a node share.
+#[derive(Clone)]
+pub struct Handles {
+    /// Clock, disk, randomness.
+    pub env: Env,
+    /// This node.
+    pub node_id: NodeId,
+    /// The cluster's id.
+    pub cluster_id: Str,
+    /// The configuration that the node was started with.
+    pub config: Arc<BrokerConfig>,
+    /// The file that it was read from, for DescribeConfigs.
+    pub properties: Arc<Properties>,
+    /// The partitions of this broker.
+    pub partitions: Arc<Partitions>,
+    /// The cluster's metadata as this broker knows it.
+    pub metadata: MetadataHandle,
+    /// Who decides.
+    pub controller: ControllerHandle,
+    /// Consumer groups.
+    pub groups: CoordinatorHandle<GroupShard>,
+    /// Incremental fetches.
+    pub fetch_sessions: Arc<Mutex<FetchSessions<FetchKey>>>,
+    /// Ids for idempotent producers.
+    pub producer_ids: Arc<ProducerIds>,
+    /// How often each API was asked.
+    pub requests: Arc<RequestCounts>,
+}
+
+impl fmt::Debug for Handles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handles").field("node_id", &self.node_id).finish_non_exhaustive()
+    }
+}
+
+/// A worker's context.
+#[derive(Debug)]
+pub struct Context {
+    handles: Handles,
+    /// Where compressed batches are checked; one buffer for each worker.
+    pub(crate) scratch: RefCell<Scratch>,
+}
+
+impl Context {
+    /// The context of a worker.
+    #[must_use]
+    pub fn new(handles: Handles) -> Self {
+        Self { handles, scratch: RefCell::default() }
+    }
+
+    /// Where a broker is reached by clients of the listener `listener`.
+    pub(crate) fn endpoint<'a>(
+        cluster: &'a ClusterImage,
+        id: NodeId,
+        listener: &str,
+    ) -> Option<&'a Endpoint> {
+        cluster.broker(id)?.endpoints.iter().find(|endpoint| endpoint.name == *listener)
+    }
+}
+
+impl std::ops::Deref for Context {
+    type Target = Handles;
+    fn deref(&self) -> &Handles {
+        &self.handles
+    }
+}
+
+/// Requests by API.
+#[derive(Debug)]
+pub struct RequestCounts(HashMap<ApiKey, AtomicU64>);
+
+impl Default for RequestCounts {
+    fn default() -> Self {
+        Self(ApiKey::ALL.iter().map(|key| (*key, AtomicU64::new(0))).collect())
+    }
+}
+
+impl RequestCounts {
+    pub(crate) fn count(&self, key: ApiKey) {
+        if let Some(counter) = self.0.get(&key) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The counters of the APIs that were asked.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<(ApiKey, u64)> {
+        let read = |(key, n): (&ApiKey, &AtomicU64)| (*key, n.load(Ordering::Relaxed));
+        let mut all: Vec<(ApiKey, u64)> = self.0.iter().map(read).filter(|(_, n)| *n > 0).collect();
+        all.sort_by_key(|(key, _)| key.code());
+        all
+    }
+}

@@ -1,0 +1,83 @@
+//! DescribeLogDirs (key 35): sizes of partitions and room on the disks. Served: v1-v5.
+//!
+//! v2 flexible · v3 an error for the whole answer · v4 total and usable bytes (KIP-827) · v5
+//! whether a directory is cordoned (KIP-1066). Source: KIP-113.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use klamm_log::LogDir;
+use klamm_model::ErrorCode;
+use klamm_protocol::describe_log_dirs_request::DescribableLogDirTopic;
+use klamm_protocol::describe_log_dirs_response::{
+    DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
+};
+use klamm_protocol::{DescribeLogDirsRequest, DescribeLogDirsResponse, Listener};
+use klamm_replication::Partition;
+use klamm_stdx::Str;
+
+use crate::Context;
+use crate::api::{Api, Reply};
+use crate::caller::Caller;
+
+pub(crate) struct DescribeLogDirs;
+
+impl Api for DescribeLogDirs {
+    type Request = DescribeLogDirsRequest;
+    const VERSIONS: RangeInclusive<i16> = 1..=5;
+    const LISTENERS: &'static [Listener] = &[Listener::Broker];
+
+    async fn handle(
+        ctx: Rc<Context>,
+        _: Rc<Caller>,
+        request: DescribeLogDirsRequest,
+        _: i16,
+    ) -> Reply<DescribeLogDirsResponse> {
+        let wanted = wanted(&ctx, request.topics);
+        let directories = ctx.partitions.directories();
+        let results = directories.dirs().map(|dir| describe(&ctx, dir, &wanted)).collect();
+        DescribeLogDirsResponse { results, ..DescribeLogDirsResponse::default() }.into()
+    }
+}
+
+fn wanted(ctx: &Context, topics: Option<Vec<DescribableLogDirTopic>>) -> Vec<Arc<Partition>> {
+    let Some(topics) = topics else { return ctx.partitions.all() };
+    let each =
+        topics.iter().flat_map(|topic| topic.partitions.iter().map(move |p| (&topic.topic, *p)));
+    each.filter_map(|(topic, partition)| ctx.partitions.by_name(topic, partition)).collect()
+}
+
+fn describe(ctx: &Context, dir: &LogDir, wanted: &[Arc<Partition>]) -> DescribeLogDirsResult {
+    let mut topics: BTreeMap<Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+    for partition in wanted.iter().filter(|p| is_in(p, dir.path())) {
+        let lines = topics.entry(partition.name().topic.clone()).or_default();
+        lines.push(DescribeLogDirsPartition {
+            partition_index: partition.name().partition,
+            partition_size: i64::try_from(partition.view().size_bytes()).unwrap_or(i64::MAX),
+            ..DescribeLogDirsPartition::default()
+        });
+    }
+    let is_offline = ctx.partitions.directories().is_offline(dir.directory_id());
+    let space = ctx.env.disk.space(dir.path());
+    let bytes = |of: fn(&klamm_env::Space) -> u64| {
+        space.as_ref().map_or(-1, |space| i64::try_from(of(space)).unwrap_or(i64::MAX))
+    };
+    DescribeLogDirsResult {
+        error_code: if is_offline { ErrorCode::KafkaStorageError.code() } else { 0 },
+        log_dir: Str::from(dir.path().display().to_string()),
+        topics: topics
+            .into_iter()
+            .map(|(name, partitions)| DescribeLogDirsTopic { name, partitions })
+            .collect(),
+        total_bytes: bytes(|space| space.total_bytes),
+        usable_bytes: bytes(|space| space.usable_bytes),
+        ..DescribeLogDirsResult::default()
+    }
+}
+
+fn is_in(partition: &Partition, dir: &Path) -> bool {
+    partition.checkpoint().dir.parent() == Some(dir)
+}

@@ -1,0 +1,43 @@
+//! Every domain error as Kafka's code. There is no `_ =>` here: a new error needs a decision.
+
+use klamm_log::{AppendError, ReadError, SequenceError};
+use klamm_model::ErrorCode;
+use klamm_replication::{AppendRefused, ReadRefused, SessionError};
+
+/// Of an append.
+pub(crate) fn append_code(error: &AppendRefused) -> ErrorCode {
+    match error {
+        AppendRefused::NotLeader => ErrorCode::NotLeaderOrFollower,
+        AppendRefused::Offline => ErrorCode::KafkaStorageError,
+        AppendRefused::Log(AppendError::Sequence(SequenceError::Epoch { .. })) => {
+            ErrorCode::InvalidProducerEpoch
+        }
+        AppendRefused::Log(AppendError::Sequence(SequenceError::Sequence { .. })) => {
+            ErrorCode::OutOfOrderSequenceNumber
+        }
+        AppendRefused::Log(AppendError::Control(_)) => ErrorCode::InvalidRecord,
+        AppendRefused::Log(AppendError::TooLarge { .. }) => ErrorCode::RecordListTooLarge,
+        AppendRefused::Log(AppendError::Disk(_)) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// Of a read.
+pub(crate) fn read_code(error: &ReadRefused) -> ErrorCode {
+    match error {
+        ReadRefused::NotLeader => ErrorCode::NotLeaderOrFollower,
+        ReadRefused::FencedEpoch => ErrorCode::FencedLeaderEpoch,
+        ReadRefused::UnknownEpoch => ErrorCode::UnknownLeaderEpoch,
+        ReadRefused::Offline => ErrorCode::KafkaStorageError,
+        ReadRefused::Log(ReadError::OutOfRange { .. }) => ErrorCode::OffsetOutOfRange,
+        ReadRefused::Log(ReadError::Log(_)) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// Of a fetch session.
+pub(crate) fn session_code(error: SessionError) -> ErrorCode {
+    match error {
+        SessionError::NotFound => ErrorCode::FetchSessionIdNotFound,
+        SessionError::Epoch => ErrorCode::InvalidFetchSessionEpoch,
+        SessionError::TopicNaming => ErrorCode::FetchSessionTopicIdError,
+    }
+}

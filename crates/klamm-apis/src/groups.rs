@@ -1,0 +1,38 @@
+//! From a group's name to its shard, and what the group APIs share.
+
+use klamm_group_coordinator::{Request, Response, group_partition};
+use klamm_model::{ErrorCode, GROUP_OFFSETS_TOPIC};
+use klamm_stdx::Str;
+
+use crate::Context;
+
+/// Partitions of `__consumer_offsets`; `None` while the topic does not exist.
+pub(crate) fn offsets_partition_count(ctx: &Context) -> Option<i32> {
+    let image = ctx.metadata.image();
+    let topic = image.topics.by_name(GROUP_OFFSETS_TOPIC)?;
+    i32::try_from(topic.partitions.len()).ok()
+}
+
+/// Asks the shard of a group.
+pub(crate) async fn ask(ctx: &Context, group_id: &Str, request: Request) -> Response {
+    if group_id.is_empty()
+        && !matches!(request, Request::CommitOffsets(..) | Request::FetchOffsets(..))
+    {
+        return Response::Unavailable(ErrorCode::InvalidGroupId);
+    }
+    match offsets_partition_count(ctx) {
+        Some(n) => ctx.groups.request(group_partition(group_id, n), request).await,
+        None => Response::Unavailable(ErrorCode::CoordinatorNotAvailable),
+    }
+}
+
+/// A shard answered another question: a bug of ours, told as such.
+pub(crate) fn misplaced(response: &Response) -> ErrorCode {
+    match response {
+        Response::Unavailable(code) => *code,
+        other => {
+            tracing::error!(response = ?other, "the group coordinator answered another question");
+            ErrorCode::UnknownServerError
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! ListOffsets (key 2): offsets by time or by sentinel. Served: v1-v11.
+//!
+//! v2 isolation · v4 leader epochs · v6 flexible · v7 the largest timestamp (KIP-734) · v8 the
+//! earliest local (KIP-405) · v9 the latest tiered (KIP-1005) · v10 a time limit · v11 the
+//! earliest that waits for upload (KIP-1023). Nothing is tiered here: local is all there is.
+
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+
+use klamm_log::{FoundTimestamp, ReadError};
+use klamm_model::{ErrorCode, IsolationLevel, LeaderEpoch, Offset, Timestamp};
+use klamm_protocol::list_offsets_request::ListOffsetsPartition;
+use klamm_protocol::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use klamm_protocol::{ListOffsetsRequest, ListOffsetsResponse, Listener};
+use klamm_replication::{Partition, ReadRefused};
+
+use crate::Context;
+use crate::api::{Api, Reply};
+use crate::caller::Caller;
+use crate::errors::read_code;
+use crate::fetch_read::epoch;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+pub(crate) struct ListOffsets;
+
+impl Api for ListOffsets {
+    type Request = ListOffsetsRequest;
+    const VERSIONS: RangeInclusive<i16> = 1..=11;
+    const LISTENERS: &'static [Listener] = &[Listener::Broker];
+
+    async fn handle(
+        ctx: Rc<Context>,
+        _: Rc<Caller>,
+        request: ListOffsetsRequest,
+        version: i16,
+    ) -> Reply<ListOffsetsResponse> {
+        let isolation = IsolationLevel::from_wire(request.isolation_level);
+        let mut response = ListOffsetsResponse::default();
+        for topic in request.topics {
+            let line = |asked: &ListOffsetsPartition| {
+                let partition = ctx.partitions.by_name(&topic.name, asked.partition_index);
+                let found = match partition {
+                    Some(partition) => find(&partition, isolation, asked, version),
+                    None => Err(ErrorCode::UnknownTopicOrPartition),
+                };
+                answer(asked.partition_index, found)
+            };
+            let partitions = topic.partitions.iter().map(line).collect();
+            response.topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
+        }
+        response.into()
+    }
+}
+
+/// What was found: an offset, and the record's time where it was asked for.
+struct Found {
+    timestamp: Timestamp,
+    offset: Offset,
+    leader_epoch: Option<LeaderEpoch>,
+}
+
+impl From<FoundTimestamp> for Found {
+    fn from(found: FoundTimestamp) -> Self {
+        Self { timestamp: found.timestamp, offset: found.offset, leader_epoch: found.leader_epoch }
+    }
+}
+
+fn find(
+    partition: &Partition,
+    isolation: IsolationLevel,
+    asked: &ListOffsetsPartition,
+    version: i16,
+) -> Result<Option<Found>, ErrorCode> {
+    let leader_epoch =
+        partition.check_leader(epoch(asked.current_leader_epoch)).map_err(|e| read_code(&e))?;
+    let view = partition.view();
+    let upper = partition.readable_end(isolation);
+    let at = |offset: Offset, leader_epoch| {
+        Some(Found { timestamp: Timestamp(-1), offset, leader_epoch })
+    };
+    let failed = |error| read_code(&ReadRefused::Log(ReadError::Log(error)));
+    let since =
+        |needed: i16| if version >= needed { Ok(()) } else { Err(ErrorCode::UnsupportedVersion) };
+    match asked.timestamp {
+        LATEST => Ok(at(upper, Some(leader_epoch))),
+        EARLIEST => Ok(at(view.log_start_offset(), view.epoch_at(view.log_start_offset()))),
+        MAX_TIMESTAMP => {
+            since(7)?;
+            Ok(view.max_timestamp(upper).map_err(failed)?.map(Found::from))
+        }
+        EARLIEST_LOCAL => {
+            since(8)?;
+            Ok(at(view.log_start_offset(), view.epoch_at(view.log_start_offset())))
+        }
+        LATEST_TIERED => since(9).map(|()| None),
+        EARLIEST_PENDING_UPLOAD => since(11).map(|()| None),
+        timestamp if timestamp >= 0 => {
+            let found = view.offset_for_timestamp(Timestamp(timestamp), upper).map_err(failed)?;
+            Ok(found.map(Found::from))
+        }
+        _ => Err(ErrorCode::UnsupportedVersion),
+    }
+}
+
+fn answer(
+    partition_index: i32,
+    found: Result<Option<Found>, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
+    let mut line = ListOffsetsPartitionResponse {
+        partition_index,
+        timestamp: -1,
+        offset: -1,
+        leader_epoch: -1,
+        ..ListOffsetsPartitionResponse::default()
+    };
+    match found {
+        Ok(Some(found)) => {
+            line.timestamp = found.timestamp.0;
+            line.offset = found.offset.0;
+            line.leader_epoch = found.leader_epoch.map_or(-1, |epoch| epoch.0);
+        }
+        Ok(None) => {}
+        Err(code) => line.error_code = code.code(),
+    }
+    line
+}
