@@ -13,7 +13,7 @@ use klamm_stdx::Str;
 use crate::features::METADATA_VERSION;
 use crate::{
     BrokerRegistration, Changes, ConfigResource, MetadataImage, MetadataVersion,
-    PartitionRegistration, Provenance, QuotaKey, ReplayError, TopicImage,
+    PartitionRegistration, Provenance, QuotaKey, ReplayError, TopicImage, detach,
 };
 
 /// An image being changed, and what changed in it.
@@ -92,7 +92,7 @@ impl MetadataDelta {
             }
             R::RegisterController(r) => {
                 let controllers = &mut Arc::make_mut(&mut self.image.cluster).controllers;
-                controllers.insert(NodeId(r.controller_id), Arc::new(r.clone()));
+                controllers.insert(NodeId(r.controller_id), Arc::new(detach::controller(r)));
                 self.changes.controllers_changed.insert(NodeId(r.controller_id));
             }
             R::AccessControlEntry(_)
@@ -292,20 +292,20 @@ impl MetadataDelta {
         let security = Arc::make_mut(&mut self.image.security);
         match record {
             R::AccessControlEntry(r) => {
-                security.acls.insert(r.id, Arc::new(r.clone()));
+                security.acls.insert(r.id, Arc::new(detach::acl(r)));
             }
             R::RemoveAccessControlEntry(r) => {
                 let unknown = || ReplayError::Unknown { what: "ACL", id: r.id.to_string() };
                 security.acls.remove(&r.id).ok_or_else(unknown)?;
             }
             R::UserScramCredential(r) => {
-                security.scram.insert((r.mechanism, r.name.detached()), Arc::new(r.clone()));
+                security.scram.insert((r.mechanism, r.name.detached()), Arc::new(detach::scram(r)));
             }
             R::RemoveUserScramCredential(r) => {
                 security.scram.remove(&(r.mechanism, r.name.clone()));
             }
             R::DelegationToken(r) => {
-                let token = Arc::new(r.clone());
+                let token = Arc::new(detach::delegation_token(r));
                 security.delegation_tokens.insert(r.token_id.detached(), token);
             }
             R::RemoveDelegationToken(r) => {

@@ -7,6 +7,7 @@
 mod changes;
 mod cluster;
 mod delta;
+mod detach;
 pub mod features;
 mod handle;
 mod image;
