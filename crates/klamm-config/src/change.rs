@@ -2,8 +2,12 @@
 
 use std::fmt;
 
+use crate::checks::PROTECTION_KEYS;
 use crate::value::items;
-use crate::{ConfigKey, ConfigMap, ConfigType, UpdateMode, broker_key, group_key, topic_key};
+use crate::{
+    ConfigKey, ConfigMap, ConfigType, UpdateMode, broker_key, client_metrics_keys, group_key,
+    topic_key,
+};
 
 /// What a change does to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub enum Scope {
     Cluster,
     /// A group's.
     Group,
+    /// A client metrics subscription's.
+    ClientMetrics,
 }
 
 impl Scope {
@@ -53,6 +59,7 @@ impl Scope {
             Self::Topic => topic_key(name),
             Self::Broker | Self::Cluster => broker_key(name),
             Self::Group => group_key(name),
+            Self::ClientMetrics => client_metrics_keys().find(|key| key.name == name),
         }
     }
 }
@@ -150,8 +157,46 @@ pub fn altered(
             list.filter(|item| !taken.contains(item)).collect::<Vec<_>>().join(",")
         }
     };
-    key.check(&new).map_err(|reason| refuse(&new, reason))?;
+    check_change(scope, name, &new)?;
     Ok(Some(new))
+}
+
+/// Checks that a key may be changed to a value while the cluster runs.
+///
+/// # Errors
+/// The key is unknown or fixed, the value is not accepted, or it promises what is not built.
+pub fn check_change(scope: Scope, name: &str, value: &str) -> Result<(), ChangeError> {
+    let key = scope.key(name).ok_or_else(|| ChangeError::UnknownKey(name.to_owned()))?;
+    let refuse = |reason: String| ChangeError::Value {
+        key: name.to_owned(),
+        value: if key.is_sensitive() {
+            "[hidden]".into()
+        } else {
+            value.chars().take(200).collect()
+        },
+        reason,
+    };
+    let normal = key.check(value).map_err(refuse)?;
+    match scope {
+        Scope::Topic if name == "remote.storage.enable" && normal == "true" => {
+            Err(refuse("tiered storage is not built".to_owned()))
+        }
+        Scope::Broker | Scope::Cluster if PROTECTION_KEYS.contains(&name) => {
+            let what = "authentication, encryption and authorisation are not built yet";
+            Err(refuse(what.to_owned()))
+        }
+        Scope::Broker | Scope::Cluster => check_update_mode(scope, key),
+        _ => Ok(()),
+    }
+}
+
+fn check_update_mode(scope: Scope, key: &ConfigKey) -> Result<(), ChangeError> {
+    let reason = match (key.update, scope) {
+        (UpdateMode::ReadOnly, _) => "changes only with a restart",
+        (UpdateMode::PerBroker, Scope::Cluster) => "is set for each broker, not for all",
+        _ => return Ok(()),
+    };
+    Err(ChangeError::NotDynamic { key: key.name.to_owned(), reason })
 }
 
 /// Checks that broker keys may be changed while the broker runs, for one broker or for all.
@@ -159,14 +204,6 @@ pub fn altered(
 /// # Errors
 /// The first that may not.
 pub fn check_broker_change(scope: Scope, changed: &ConfigMap) -> Result<(), ChangeError> {
-    for name in changed.keys() {
-        let Some(key) = broker_key(name) else { continue };
-        let reason = match (key.update, scope) {
-            (UpdateMode::ReadOnly, _) => "changes only with a restart",
-            (UpdateMode::PerBroker, Scope::Cluster) => "is set for each broker, not for all",
-            _ => continue,
-        };
-        return Err(ChangeError::NotDynamic { key: name.clone(), reason });
-    }
-    Ok(())
+    let keys = changed.keys().filter_map(|name| broker_key(name));
+    keys.into_iter().try_for_each(|key| check_update_mode(scope, key))
 }

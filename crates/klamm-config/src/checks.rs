@@ -5,7 +5,7 @@ use crate::broker::{BrokerConfig, Reader, has_effect};
 use crate::{ConfigError, broker_key};
 
 /// Keys whose presence alone means protection that is not built.
-const PROTECTION_KEYS: &[&str] = &[
+pub(crate) const PROTECTION_KEYS: &[&str] = &[
     "authorizer.class.name",
     "delegation.token.secret.key",
     "sasl.jaas.config",

@@ -1,5 +1,6 @@
 //! The keys, by area, and how to find one.
 
+mod client_metrics;
 mod group;
 mod groups;
 mod klamm;
@@ -52,6 +53,11 @@ pub fn topic_keys() -> impl Iterator<Item = &'static ConfigKey> {
 /// Every group key.
 pub fn group_keys() -> impl Iterator<Item = &'static ConfigKey> {
     group::GROUP.iter()
+}
+
+/// Every key of a client metrics subscription.
+pub fn client_metrics_keys() -> impl Iterator<Item = &'static ConfigKey> {
+    client_metrics::CLIENT_METRICS.iter()
 }
 
 /// The broker key of this name.

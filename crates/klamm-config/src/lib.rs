@@ -25,14 +25,16 @@ pub use broker::{
     BrokerConfig, ControllerConfig, GroupsConfig, InternalTopic, Loaded, LogConfig, NetworkConfig,
     NodeConfig, Roles, TransactionsConfig,
 };
-pub use change::{AlterOp, ChangeError, Scope, altered, check_broker_change};
+pub use change::{AlterOp, ChangeError, Scope, altered, check_broker_change, check_change};
 pub use describe::{
     ConfigSource, DescribedConfig, Synonym, describe_broker, describe_group, describe_topic,
 };
 pub use error::{ConfigError, ConfigErrors};
 pub use group::GroupConfig;
 pub use key::{ConfigKey, Default, Effect, Importance, UpdateMode};
-pub use keys::{broker_key, broker_keys, group_key, group_keys, topic_key, topic_keys};
+pub use keys::{
+    broker_key, broker_keys, client_metrics_keys, group_key, group_keys, topic_key, topic_keys,
+};
 pub use layers::{ConfigMap, Layers};
 pub use listeners::{Listener, ListenerName, ListenersConfig, MetricsListener, SecurityProtocol};
 pub use properties::{FILE_BYTES_MAX, KEYS_MAX, Properties, PropertiesError};

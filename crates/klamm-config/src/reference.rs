@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::{ConfigKey, Default, Effect, UpdateMode, broker_keys, group_keys, topic_keys};
+use crate::{
+    ConfigKey, Default, Effect, UpdateMode, broker_keys, client_metrics_keys, group_keys,
+    topic_keys,
+};
 
 /// The configuration reference, ready to be written to a file.
 #[must_use]
@@ -22,6 +25,7 @@ pub fn render_reference() -> String {
     section(&mut page, "Broker", broker_keys());
     section(&mut page, "Topic", topic_keys());
     section(&mut page, "Group", group_keys());
+    section(&mut page, "Client metrics", client_metrics_keys());
     page
 }
 

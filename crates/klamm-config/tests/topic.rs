@@ -2,7 +2,8 @@
 
 use klamm_config::{
     AlterOp, BrokerConfig, ChangeError, Cleanup, Compression, ConfigMap, ConfigSource, GroupConfig,
-    Layers, Properties, Scope, altered, check_broker_change, check_topic_overrides, describe_topic,
+    Layers, Properties, Scope, altered, check_broker_change, check_change, check_topic_overrides,
+    describe_topic,
 };
 
 fn map(pairs: &[(&str, &str)]) -> ConfigMap {
@@ -118,4 +119,24 @@ fn a_group_stays_within_the_brokers_bounds() {
     assert_eq!(config.consumer_session_timeout_ms, 45_000);
     assert_eq!(config.consumer_heartbeat_interval_ms, 6_000);
     assert_eq!(config.consumer_assignment_interval_ms, 1_000);
+}
+
+#[test]
+fn a_change_that_promises_what_is_not_built_is_refused() {
+    let check = |scope, name, value| check_change(scope, name, value).map_err(|e| e.to_string());
+    assert_eq!(check(Scope::Topic, "retention.ms", "5"), Ok(()));
+    assert_eq!(check(Scope::ClientMetrics, "interval.ms", "100"), Ok(()));
+    for (scope, name, value, part) in [
+        (Scope::Topic, "remote.storage.enable", "TRUE", "tiered storage"),
+        (Scope::Broker, "ssl.keystore.location", "/x", "not built"),
+        (Scope::Broker, "sasl.jaas.config", "secret-thing", "[hidden]"),
+        (Scope::Cluster, "node.id", "5", "restart"),
+        (Scope::Cluster, "listeners", "", "for each broker"),
+        (Scope::ClientMetrics, "interval.ms", "99", "[100,...,3600000]"),
+        (Scope::ClientMetrics, "retention.ms", "99", "unknown"),
+        (Scope::Group, "share.auto.offset.reset", "by_duration:-P1D", "by_duration"),
+    ] {
+        let error = check(scope, name, value).unwrap_err();
+        assert!(error.contains(part) && !error.contains("secret-thing"), "{error} lacks {part}");
+    }
 }
