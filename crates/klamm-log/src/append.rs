@@ -1,14 +1,17 @@
 //! Appending: sequence checks, one write, and what is remembered of it.
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 
 use klamm_model::{LeaderEpoch, Offset, Timestamp};
-use klamm_records::{BatchHeader, ControlRecordError, EndTxnMarker, ValidBatch};
+use klamm_records::{
+    BatchError, BatchHeader, BatchView, ControlRecordError, EndTxnMarker, Scratch, ValidBatch,
+};
 
 use crate::error::LogError;
 use crate::index::{IndexEntry, TimeIndexEntry, relative};
 use crate::log::Log;
+use crate::names::LOG_SUFFIX;
 use crate::producer_state::{Marker, SequenceError};
 
 /// Who made a batch.
@@ -49,6 +52,59 @@ pub enum AppendError {
     },
     /// The disk failed: the log must not be used any more.
     Disk(LogError),
+}
+
+/// Why what a leader sent was not appended. Batches before the refused one are in the log.
+#[derive(Debug)]
+pub enum FollowError {
+    /// It is no batch, or its checksum differs: it is to be fetched again.
+    Batch {
+        /// Where the log ends.
+        log_end_offset: Offset,
+        /// What is wrong.
+        error: BatchError,
+    },
+    /// A batch begins before the end of the log: leader and follower do not agree on it.
+    Offset {
+        /// Where the batch begins.
+        base_offset: Offset,
+        /// Where the log ends.
+        log_end_offset: Offset,
+    },
+    /// It is larger than a segment can be.
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// `segment.bytes`.
+        segment_bytes: u64,
+    },
+    /// The disk failed: the log must not be used any more.
+    Disk(LogError),
+}
+
+impl fmt::Display for FollowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch { log_end_offset, error } => {
+                write!(f, "what follows offset {log_end_offset} is no batch: {error}")
+            }
+            Self::Offset { base_offset, log_end_offset } => {
+                write!(f, "a batch begins at {base_offset}, before the log's end {log_end_offset}")
+            }
+            Self::TooLarge { bytes, segment_bytes } => {
+                write!(f, "the batch has {bytes} bytes, more than segment.bytes ({segment_bytes})")
+            }
+            Self::Disk(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl std::error::Error for FollowError {}
+
+impl From<LogError> for FollowError {
+    fn from(error: LogError) -> Self {
+        Self::Disk(error)
+    }
 }
 
 impl fmt::Display for AppendError {
@@ -102,9 +158,8 @@ impl Log {
         let marker = marker_of(&batch)?;
         batch.place(self.log_end_offset(), leader_epoch);
         let header = *batch.header();
-        self.roll_if_due(&header, wall).map_err(AppendError::Disk)?;
-        self.write(&batch.parts()).map_err(AppendError::Disk)?;
-        self.on_written(&header, marker).map_err(AppendError::Disk)?;
+        let result = self.place(&header, marker, (&batch.parts(), wall));
+        self.closing_on_failure(result).map_err(AppendError::Disk)?;
         Ok(Appended {
             base_offset: header.base_offset,
             last_offset: header.last_offset(),
@@ -113,16 +168,69 @@ impl Log {
         })
     }
 
-    fn write(&mut self, parts: &[&[u8]; 2]) -> Result<(), LogError> {
-        self.check_usable()?;
-        let slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
-        let position = self.active_size;
-        let result = self.active.append(&slices, position);
-        if let Err(error) = result {
-            // Part of the bytes may be there. Nothing more is appended in this life, and the
-            // next one cuts the torn tail (never a retry: the state of the pages is unknown).
-            return Err(self.fail(error));
+    /// Appends what a leader sent: whole batches with offsets and epochs of its own, the last of
+    /// which may be cut. Gives the end of the log.
+    ///
+    /// # Errors
+    /// See [`FollowError`].
+    pub fn append_as_follower(
+        &mut self,
+        bytes: &[u8],
+        wall: Timestamp,
+    ) -> Result<Offset, FollowError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let log_end_offset = self.log_end_offset();
+            let batch = match BatchView::parse(rest) {
+                Ok(batch) => batch,
+                // The end of what the leader could send in one answer.
+                Err(BatchError::Short { .. }) => break,
+                Err(error) => return Err(FollowError::Batch { log_end_offset, error }),
+            };
+            batch.check_crc().map_err(|error| FollowError::Batch { log_end_offset, error })?;
+            let header = *batch.header();
+            if header.base_offset < log_end_offset {
+                let base_offset = header.base_offset;
+                return Err(FollowError::Offset { base_offset, log_end_offset });
+            }
+            let (len, segment_bytes) = (batch.bytes().len(), self.config.segment_bytes);
+            // One segment holds no more than an index can point into.
+            if len as u64 > segment_bytes.max(u64::from(u32::MAX >> 1)) {
+                return Err(FollowError::TooLarge { bytes: len, segment_bytes });
+            }
+            let marker = marker_in(&batch);
+            let result = self.place(&header, marker, (&[batch.bytes(), &[]], wall));
+            self.closing_on_failure(result)?;
+            rest = &rest[len..];
         }
+        Ok(self.log_end_offset())
+    }
+
+    /// Writes a batch where its header says and takes note of it.
+    fn place(
+        &mut self,
+        header: &BatchHeader,
+        marker: Option<Marker>,
+        (parts, wall): (&[&[u8]; 2], Timestamp),
+    ) -> Result<(), LogError> {
+        self.check_usable()?;
+        self.roll_if_due(header, wall)?;
+        self.write(parts)?;
+        self.on_written(header, marker)
+    }
+
+    fn write(&mut self, parts: &[&[u8]; 2]) -> Result<(), LogError> {
+        if self.active.open_file().is_none() {
+            let active = std::sync::Arc::clone(&self.active);
+            self.create_file(&active)?;
+        }
+        let slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
+        // Part of the bytes may be there after an error. Nothing more is appended in this life,
+        // and the next one cuts the torn tail (never a retry: the pages' state is unknown).
+        self.active
+            .file()
+            .and_then(|file| file.write_all_at(&slices, self.active_size))
+            .map_err(LogError::io(&self.active.path(LOG_SUFFIX)))?;
         self.active_size += (parts[0].len() + parts[1].len()) as u64;
         Ok(())
     }
@@ -138,20 +246,26 @@ impl Log {
         self.first_timestamp.get_or_insert(header.max_timestamp);
         self.active.note_timestamp(header);
         self.index(header, position);
-        self.view.remember(header, self.active.base_offset, position);
         self.note_producer(header, marker)?;
         self.unflushed_messages += u64::from(header.record_count.unsigned_abs());
+        // Remembered first, then shown: whoever sees the bytes finds the batch (see `LogView`).
+        self.view.remember(header, self.active.base_offset, position);
+        self.active.publish_size(self.active_size);
         self.view.publish_end(header.next_offset());
         Ok(())
     }
 
-    pub(crate) fn note_producer(
+    fn note_producer(
         &mut self,
         header: &BatchHeader,
         marker: Option<Marker>,
     ) -> Result<(), LogError> {
+        let Some(producer) = header.producer else { return Ok(()) };
         match marker {
             Some(marker) => {
+                if let Some(first_offset) = self.producers.open_transaction(producer.id) {
+                    self.view.decide_at(first_offset, header.base_offset);
+                }
                 if let Some(aborted) = self.producers.on_marker(header, marker) {
                     self.add_aborted(aborted)?;
                 }
@@ -159,9 +273,16 @@ impl Log {
             None => self.producers.on_appended(header),
         }
         if header.attributes.is_transactional() {
-            self.view.publish_first_unstable(self.producers.first_unstable_offset());
+            self.publish_first_unstable();
         }
         Ok(())
+    }
+
+    /// A transaction that began below the log's start holds readers back at the start.
+    pub(crate) fn publish_first_unstable(&self) {
+        let start = self.log_start_offset();
+        let first = self.producers.first_unstable_offset().map(|offset| offset.max(start));
+        self.view.publish_first_unstable(first);
     }
 
     /// One index entry for every `index.interval.bytes` (Kafka: `LogSegment.append`).
@@ -197,17 +318,23 @@ impl Log {
             indexes.times.push(TimeIndexEntry { timestamp, relative_offset });
         }
     }
-
-    pub(crate) fn fail(&mut self, error: io::Error) -> LogError {
-        self.failed = true;
-        LogError::Io { path: self.dir.clone(), error }
-    }
 }
 
 /// The transaction marker in a control batch; `None` for other batches.
-pub(crate) fn marker_of(batch: &ValidBatch<'_>) -> Result<Option<Marker>, AppendError> {
+fn marker_of(batch: &ValidBatch<'_>) -> Result<Option<Marker>, AppendError> {
     let Some(mut records) = batch.control_records() else { return Ok(None) };
     let Some(Ok(record)) = records.next() else { return Ok(None) };
-    let marker = EndTxnMarker::parse(&record).map_err(AppendError::Control)?;
-    Ok(marker.map(|m| Marker { is_commit: !m.is_abort, coordinator_epoch: m.coordinator_epoch }))
+    EndTxnMarker::parse(&record)
+        .map(|marker| marker.map(Marker::from))
+        .map_err(AppendError::Control)
+}
+
+/// [`marker_of`] for a batch that is in some log already, and is not refused for what it holds.
+pub(crate) fn marker_in(batch: &BatchView<'_>) -> Option<Marker> {
+    if !batch.header().attributes.is_control() {
+        return None;
+    }
+    let mut scratch = Scratch::default();
+    let record = batch.records(&mut scratch).ok()?.next()?.ok()?;
+    EndTxnMarker::parse(&record).ok().flatten().map(Marker::from)
 }

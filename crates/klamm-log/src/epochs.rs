@@ -30,6 +30,11 @@ impl LeaderEpochs {
         this
     }
 
+    /// None, where there were some: the checkpoint is to be written.
+    pub(crate) fn cleared() -> Self {
+        Self { entries: Vec::new(), is_dirty: true }
+    }
+
     /// A batch of `epoch` is at `start_offset`. Older knowledge that contradicts it goes.
     pub fn assign(&mut self, epoch: LeaderEpoch, start_offset: Offset) {
         if epoch.0 < 0

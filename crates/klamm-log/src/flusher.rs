@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use klamm_env::{Disk, task};
 
 use crate::error::LogError;
-use crate::log::SyncTicket;
+use crate::sync::SyncTicket;
 
 /// A log whose appends can be made durable. Called on the flusher's thread.
 pub trait Syncable: Send + Sync {

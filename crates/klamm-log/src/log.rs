@@ -5,32 +5,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm_env::{Disk, DiskFile, OpenMode};
-use klamm_model::{Offset, Timestamp, TopicId};
+use klamm_model::{LeaderEpoch, Offset, Timestamp, TopicId};
 use klamm_records::BatchHeader;
 
 use crate::checkpoint::write_leader_epochs;
 use crate::config::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
-use crate::names::{LEADER_EPOCHS, SNAPSHOT_SUFFIX, TRANSACTION_INDEX_SUFFIX, segment_file};
+use crate::names::{
+    LEADER_EPOCHS, LOG_SUFFIX, PARTITION_METADATA, SNAPSHOT_SUFFIX, TRANSACTION_INDEX_SUFFIX,
+    base_offset, segment_file,
+};
 use crate::partition_metadata::write_partition_metadata;
 use crate::producer_snapshot::encode_snapshot;
 use crate::producer_state::ProducerState;
 use crate::retention::PendingDeletion;
 use crate::segment::{SaveIndexes, Segment};
+use crate::sync::{SyncTicket, Unsynced};
 use crate::transaction_index::AbortedTransaction;
 use crate::view::LogView;
-
-/// What is to be synced, and what is durable then.
-#[derive(Debug)]
-pub struct SyncTicket {
-    /// Files with bytes that may be in memory only.
-    pub files: Vec<Arc<dyn DiskFile>>,
-    /// Directories with names that may be in memory only.
-    pub dirs: Vec<PathBuf>,
-    /// Everything below is durable when all of them are synced.
-    pub up_to: Offset,
-}
 
 /// A log. It has one owner; readers hold its [`LogView`].
 #[derive(Debug)]
@@ -50,10 +43,7 @@ pub struct Log {
     pub(crate) aborted: Vec<AbortedTransaction>,
     /// The offset of the newest snapshot file.
     pub(crate) last_snapshot: Option<Offset>,
-    /// Sealed segments that were not synced yet.
-    pub(crate) unsynced: Vec<Arc<Segment>>,
-    /// Directories whose names were not synced yet.
-    pub(crate) unsynced_dirs: Vec<PathBuf>,
+    pub(crate) unsynced: Unsynced,
     pub(crate) unflushed_messages: u64,
     pub(crate) pending_deletions: Vec<PendingDeletion>,
     pub(crate) failed: bool,
@@ -63,7 +53,7 @@ impl Log {
     /// Makes an empty log in `dir`, which must not hold one.
     ///
     /// # Errors
-    /// The disk failed.
+    /// The disk failed, or there is a log: it is not overwritten.
     pub fn create(
         disk: &Arc<dyn Disk>,
         dir: &Path,
@@ -72,12 +62,22 @@ impl Log {
         wall: Timestamp,
     ) -> Result<Self, LogError> {
         disk.create_dir_all(dir).map_err(LogError::io(dir))?;
-        if let Some(topic_id) = topic_id {
-            write_partition_metadata(disk.as_ref(), dir, topic_id).map_err(LogError::io(dir))?;
+        let entries = disk.list(dir).map_err(LogError::io(dir))?;
+        if let Some(found) = entries.iter().find(|e| base_offset(&e.name, LOG_SUFFIX).is_some()) {
+            let what = "a log is here already: open it, or remove the directory".to_owned();
+            return Err(LogError::Unreadable { path: dir.join(&found.name), what });
         }
         let mut log = Self::empty(disk, dir, config, Offset::ZERO, wall);
-        log.unsynced_dirs.push(dir.to_owned());
-        log.unsynced_dirs.extend(dir.parent().map(Path::to_owned));
+        if let Some(topic_id) = topic_id {
+            write_partition_metadata(disk.as_ref(), dir, topic_id).map_err(LogError::io(dir))?;
+            let path = dir.join(PARTITION_METADATA);
+            let file = disk.open(&path, OpenMode::Read).map_err(LogError::io(&path))?;
+            log.unsynced.file(file, None);
+        }
+        log.unsynced.dir(dir.to_owned());
+        if let Some(parent) = dir.parent() {
+            log.unsynced.dir(parent.to_owned());
+        }
         Ok(log)
     }
 
@@ -107,8 +107,7 @@ impl Log {
             producers: ProducerState::default(),
             aborted: Vec::new(),
             last_snapshot: None,
-            unsynced: Vec::new(),
-            unsynced_dirs: Vec::new(),
+            unsynced: Unsynced::default(),
             unflushed_messages: 0,
             pending_deletions: Vec::new(),
             failed: false,
@@ -170,6 +169,17 @@ impl Log {
         Err(LogError::Io { path: self.dir.clone(), error })
     }
 
+    /// After a failed write the log is closed for writing: what is on the disk is unknown.
+    pub(crate) fn closing_on_failure<T>(
+        &mut self,
+        result: Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        if matches!(result, Err(LogError::Io { .. })) {
+            self.failed = true;
+        }
+        result
+    }
+
     /// Seals the active segment if the next batch must not go into it (Kafka:
     /// `LogSegment.shouldRoll`).
     pub(crate) fn roll_if_due(
@@ -177,13 +187,23 @@ impl Log {
         next: &BatchHeader,
         wall: Timestamp,
     ) -> Result<(), LogError> {
-        if self.active_size == 0 {
-            return Ok(());
+        if self.active_size > 0 && self.is_roll_due(next, wall) {
+            self.roll(wall)?;
         }
+        if self.active_size == 0 && self.is_too_far(next) {
+            // A follower of a compacted log skips ahead further than an index can say.
+            self.begin_segment(next.base_offset, wall)?;
+        }
+        Ok(())
+    }
+
+    fn is_too_far(&self, next: &BatchHeader) -> bool {
+        crate::index::relative(next.last_offset(), self.active.base_offset).is_none()
+    }
+
+    fn is_roll_due(&self, next: &BatchHeader, wall: Timestamp) -> bool {
         let config = &self.config;
         let grows_too_large = self.active_size + next.size_in_bytes() as u64 > config.segment_bytes;
-        let base = self.active.base_offset;
-        let is_too_far = crate::index::relative(next.last_offset(), base).is_none();
         let roll_ms = config.segment_ms.saturating_sub(config.segment_jitter_ms);
         let since = match self.first_timestamp {
             Some(first) if first.0 >= 0 && next.max_timestamp.0 >= 0 => {
@@ -192,18 +212,18 @@ impl Log {
             _ => wall.0.saturating_sub(self.active_since.0),
         };
         let is_too_old = since > i64::try_from(roll_ms).unwrap_or(i64::MAX);
+        grows_too_large || is_too_old || self.is_too_far(next) || self.is_index_full()
+    }
+
+    fn is_index_full(&self) -> bool {
         let entries = self.active.indexes.read().expect("no holder of this lock can panic");
-        let is_full = entries.as_ref().is_some_and(|indexes| {
+        entries.as_ref().is_some_and(|indexes| {
             let bytes = indexes.offsets.len() * crate::index::ENTRY_BYTES;
             let time_bytes = indexes.times.len() * crate::index::TIME_ENTRY_BYTES;
-            bytes.max(time_bytes) as u64 + 16 > config.segment_index_bytes
-        });
-        drop(entries);
-        if grows_too_large || is_too_far || is_too_old || is_full {
-            self.roll(wall)
-        } else {
-            Ok(())
-        }
+            // Room for one more entry of either, and for the last timestamp at the seal.
+            let room = 2 * crate::index::TIME_ENTRY_BYTES;
+            (bytes.max(time_bytes) + room) as u64 > self.config.segment_index_bytes
+        })
     }
 
     /// Seals the active segment and begins the next at the end of the log.
@@ -215,26 +235,48 @@ impl Log {
         if self.active_size == 0 {
             return Ok(());
         }
-        self.seal_indexes()?;
+        let result = self.seal_and_begin(wall);
+        self.closing_on_failure(result)
+    }
+
+    fn seal_and_begin(&mut self, wall: Timestamp) -> Result<(), LogError> {
+        let (active, base) = (Arc::clone(&self.active), Some(self.active.base_offset));
+        self.add_time_entry();
+        for file in active.save_indexes(SaveIndexes::New)? {
+            self.unsynced.file(file, base);
+        }
+        active.drop_indexes();
+        let path = active.path(LOG_SUFFIX);
+        let file = active.file().map_err(LogError::io(&path))?;
+        self.unsynced.file(Arc::clone(file), base);
+        self.note_transaction_index()?;
         let end = self.log_end_offset();
         self.take_snapshot(end)?;
-        self.unsynced.push(Arc::clone(&self.active));
-        self.unsynced_dirs.push(self.dir.clone());
-        self.begin_segment(end, wall);
+        self.begin_segment(end, wall)
+    }
+
+    /// The active segment's transaction index is to be synced, if it has one.
+    fn note_transaction_index(&mut self) -> Result<(), LogError> {
+        let base = self.active.base_offset;
+        if self.aborted.iter().any(|t| t.last_offset >= base) {
+            let path = self.active.path(TRANSACTION_INDEX_SUFFIX);
+            let file = self.disk.open(&path, OpenMode::Read).map_err(LogError::io(&path))?;
+            self.unsynced.file(file, Some(base));
+        }
         Ok(())
     }
 
-    fn seal_indexes(&mut self) -> Result<(), LogError> {
-        self.add_time_entry();
-        self.active.save_indexes(SaveIndexes::New)?;
-        self.active.drop_indexes();
-        Ok(())
-    }
-
-    pub(crate) fn begin_segment(&mut self, base_offset: Offset, wall: Timestamp) {
+    /// The file is made at once: its name says where the log goes on, even if all segments before
+    /// it are deleted.
+    pub(crate) fn begin_segment(
+        &mut self,
+        base_offset: Offset,
+        wall: Timestamp,
+    ) -> Result<(), LogError> {
         let next = Arc::new(Segment::new(&self.disk, &self.dir, base_offset, 0));
         *next.indexes.write().expect("no holder of this lock can panic") =
             Some(crate::segment::Indexes::default());
+        self.create_file(&next)?;
         let mut segments = Vec::clone(&self.view.segments.load());
         segments.push(Arc::clone(&next));
         self.view.segments.store(Arc::new(segments));
@@ -243,9 +285,29 @@ impl Log {
         self.bytes_since_index = 0;
         self.first_timestamp = None;
         self.active_since = wall;
+        Ok(())
     }
 
-    /// Writes the producers as of `offset`. Only the two newest snapshots are kept.
+    pub(crate) fn create_file(&mut self, segment: &Segment) -> Result<(), LogError> {
+        let path = segment.path(LOG_SUFFIX);
+        let preallocate = self.config.preallocate;
+        let reserve_bytes = self.config.segment_bytes;
+        segment
+            .create()
+            .and_then(|file| if preallocate { file.reserve(reserve_bytes) } else { Ok(()) })
+            .map_err(LogError::io(&path))?;
+        self.unsynced.dir(self.dir.clone());
+        Ok(())
+    }
+
+    /// This broker leads the partition in `leader_epoch` from the end of the log on. Epochs count
+    /// even if nothing is written in them (Kafka: `assignEpochStartOffset`).
+    pub fn assign_leader_epoch(&mut self, leader_epoch: LeaderEpoch) {
+        self.epochs.assign(leader_epoch, self.log_end_offset());
+        self.view.epochs.store(self.epochs.clone().into());
+    }
+
+    /// Writes the producers as of `offset`.
     pub(crate) fn take_snapshot(&mut self, offset: Offset) -> Result<(), LogError> {
         if self.last_snapshot == Some(offset) {
             return Ok(());
@@ -255,9 +317,11 @@ impl Log {
         let write = || {
             let file = self.disk.open(&path, OpenMode::Create)?;
             file.set_len(0)?;
-            file.write_all_at(&[io::IoSlice::new(&bytes)], 0)
+            file.write_all_at(&[io::IoSlice::new(&bytes)], 0)?;
+            Ok(file)
         };
-        write().map_err(LogError::io(&path))?;
+        let file: Arc<dyn DiskFile> = write().map_err(LogError::io(&path))?;
+        self.unsynced.file(file, Some(offset));
         self.last_snapshot = Some(offset);
         Ok(())
     }
@@ -282,31 +346,28 @@ impl Log {
     }
 
     /// What must be synced so that everything appended so far is durable; `None` if it is.
+    /// Several tickets may be under way at once.
     ///
     /// # Errors
     /// A small file could not be written, or an earlier sync failed.
     pub fn sync_ticket(&mut self) -> Result<Option<SyncTicket>, LogError> {
         self.check_usable()?;
         let up_to = self.log_end_offset();
-        if up_to <= self.view.synced_offset() && self.unsynced_dirs.is_empty() {
+        if up_to <= self.view.synced_offset() && self.unsynced.is_empty() {
             return Ok(None);
         }
-        self.write_epochs_if_changed()?;
-        let sealed = self.unsynced.drain(..);
-        let files: Vec<_> = sealed
-            .chain([Arc::clone(&self.active)])
-            .filter_map(|s| s.open_file().cloned())
-            .collect();
-        let mut dirs = std::mem::take(&mut self.unsynced_dirs);
-        dirs.dedup();
+        let result = self.write_epochs_if_changed();
+        self.closing_on_failure(result)?;
         self.unflushed_messages = 0;
-        Ok(Some(SyncTicket { files, dirs, up_to }))
+        Ok(Some(self.unsynced.issue(self.active.open_file(), up_to)))
     }
 
-    /// A ticket was honoured.
+    /// A ticket was honoured. An offset that no ticket had says nothing.
     pub fn on_synced(&mut self, up_to: Offset) {
-        if up_to > self.view.synced_offset() {
-            self.view.publish_synced(up_to.min(self.log_end_offset()));
+        let Some(covered) = self.unsynced.honoured(up_to) else { return };
+        let covered = covered.min(self.log_end_offset());
+        if covered > self.view.synced_offset() {
+            self.view.publish_synced(covered);
         }
     }
 
@@ -335,35 +396,23 @@ impl Log {
     /// The disk failed: the next start has to recover.
     pub fn close_clean(&mut self) -> Result<(), LogError> {
         self.check_usable()?;
+        let result = self.write_and_sync_all();
+        self.closing_on_failure(result)
+    }
+
+    fn write_and_sync_all(&mut self) -> Result<(), LogError> {
+        self.write_epochs_if_changed()?;
         if self.active.open_file().is_some() {
             self.add_time_entry();
             self.active.save_indexes(SaveIndexes::New)?;
+            self.note_transaction_index()?;
             if self.log_end_offset() > self.last_snapshot.unwrap_or(Offset::ZERO) {
                 self.take_snapshot(self.log_end_offset())?;
             }
         }
         let Some(ticket) = self.sync_ticket()? else { return Ok(()) };
-        let result = ticket.sync(self.disk.as_ref());
-        if let Err(error) = result {
-            return Err(self.fail(error));
-        }
+        ticket.sync(self.disk.as_ref()).map_err(LogError::io(&self.dir))?;
         self.on_synced(ticket.up_to);
-        Ok(())
-    }
-}
-
-impl SyncTicket {
-    /// Syncs everything, one after another.
-    ///
-    /// # Errors
-    /// The first failed sync; it must not be retried.
-    pub fn sync(&self, disk: &dyn Disk) -> io::Result<()> {
-        for file in &self.files {
-            file.sync()?;
-        }
-        for dir in &self.dirs {
-            disk.sync_dir(dir)?;
-        }
         Ok(())
     }
 }

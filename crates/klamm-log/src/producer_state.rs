@@ -119,6 +119,12 @@ pub struct Marker {
     pub coordinator_epoch: i32,
 }
 
+impl From<klamm_records::EndTxnMarker> for Marker {
+    fn from(marker: klamm_records::EndTxnMarker) -> Self {
+        Self { is_commit: !marker.is_abort, coordinator_epoch: marker.coordinator_epoch }
+    }
+}
+
 /// The producers of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProducerState {
@@ -149,9 +155,9 @@ impl ProducerState {
                 Err(SequenceError::Sequence { sequence, last: -1 })
             };
         }
+        // After a marker alone the last is -1, and 0 follows (Kafka: `ProducerAppendInfo`).
         let last = entry.last_sequence();
-        // After a marker alone nothing is known of the sequence: any may follow.
-        let follows = last == -1 || sequence == last.wrapping_add(1) & i32::MAX;
+        let follows = sequence == last.wrapping_add(1) & i32::MAX;
         if follows { Ok(None) } else { Err(SequenceError::Sequence { sequence, last }) }
     }
 
@@ -171,7 +177,12 @@ impl ProducerState {
                 timestamp: header.max_timestamp,
             });
         }
-        if header.attributes.is_transactional() && entry.transaction_first_offset.is_none() {
+        // A control batch that is no marker opens nothing.
+        let is_data = !header.attributes.is_control();
+        if is_data
+            && header.attributes.is_transactional()
+            && entry.transaction_first_offset.is_none()
+        {
             entry.transaction_first_offset = Some(header.base_offset);
             self.open.insert(header.base_offset, producer.id);
         }
@@ -223,17 +234,10 @@ impl ProducerState {
         });
     }
 
-    /// The log starts at `start` now: transactions that began before cannot be told any more.
-    pub fn truncate_from_start(&mut self, start: Offset) {
-        while let Some((first_offset, id)) = self.open.first_key_value().map(|(o, id)| (*o, *id)) {
-            if first_offset >= start {
-                return;
-            }
-            self.open.remove(&first_offset);
-            if let Some(entry) = self.producers.get_mut(&id) {
-                entry.transaction_first_offset = None;
-            }
-        }
+    /// Where a producer's open transaction begins.
+    #[must_use]
+    pub fn open_transaction(&self, id: ProducerId) -> Option<Offset> {
+        self.producers.get(&id)?.transaction_first_offset
     }
 
     /// The producers.

@@ -4,31 +4,22 @@
 //! Below the recovery point nothing is ever cut: what was synced cannot be torn, so damage there
 //! is damage, and is reported when it is read. Above it a crash may have left anything.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use klamm_env::{Disk, durable};
+use klamm_env::Disk;
 use klamm_model::{LeaderEpoch, Offset, Timestamp};
-use klamm_records::{BatchHeader, BatchView, EndTxnMarker, Scratch, layout};
+use klamm_records::{BatchHeader, BatchView};
 
 use crate::checkpoint::read_leader_epochs;
 use crate::config::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
 use crate::index::{IndexEntry, TimeIndexEntry, relative};
+use crate::listing::{list_segments, remove_files};
 use crate::log::Log;
-use crate::names::{
-    DELETED_SUFFIX, LEADER_EPOCHS, LOG_SUFFIX, SNAPSHOT_SUFFIX, TRANSACTION_INDEX_SUFFIX,
-    base_offset,
-};
-use crate::producer_snapshot::decode_snapshot;
-use crate::producer_state::{Marker, ProducerState};
+use crate::names::{LEADER_EPOCHS, LOG_SUFFIX};
 use crate::segment::{HeaderScan, Indexes, SaveIndexes, Segment};
-use crate::transaction_index::AbortedTransaction;
-
-/// Files of other software's half-done work that hold nothing of value.
-const LEFTOVER_SUFFIXES: [&str; 3] = [DELETED_SUFFIX, ".cleaned", durable::TEMPORARY_SUFFIX];
-const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// What is known of a log before it is opened.
 #[derive(Debug, Clone, Copy)]
@@ -71,27 +62,30 @@ impl Log {
         let path = dir.join(LEADER_EPOCHS);
         let epochs = read_leader_epochs(disk.as_ref(), &path)?;
         log.epochs = LeaderEpochs::new(epochs.clone().unwrap_or_default());
-        if !found.is_empty() {
-            log.load_segments(found, opening, &mut report)?;
-        }
+        let checked_from = match found.is_empty() {
+            true => None,
+            false => log.load_segments(found, opening, &mut report)?,
+        };
         if epochs.is_none() {
             log.epochs_from_batches()?;
         }
-        log.finish_opening(opening, wall)?;
+        log.finish_opening(opening, checked_from, wall)?;
         if report.bytes_cut > 0 {
             tracing::warn!(dir = %dir.display(), bytes_cut = report.bytes_cut, log_end_offset = %log.log_end_offset(), "a torn tail was cut");
         }
         Ok((log, report))
     }
 
+    /// Gives the base of the first segment whose batches were all checked.
     fn load_segments(
         &mut self,
         found: Vec<Arc<Segment>>,
         opening: Opening,
         report: &mut RecoveryReport,
-    ) -> Result<(), LogError> {
+    ) -> Result<Option<Offset>, LogError> {
         let mut kept: Vec<Arc<Segment>> = Vec::with_capacity(found.len());
         let mut end = self.log_start_offset();
+        let mut checked_from = None;
         let mut rest = found.into_iter().peekable();
         while let Some(segment) = rest.next() {
             let next = rest.peek().map(|next| next.base_offset);
@@ -99,28 +93,27 @@ impl Log {
                 opening.was_clean || next.is_some_and(|next| next <= opening.recovery_point);
             let rebuilt = match next {
                 Some(next) if is_settled => {
-                    load_sealed(&segment)?;
+                    load_sealed(&segment, self.config.index_interval_bytes)?;
                     end = next;
                     kept.push(segment);
                     continue;
                 }
                 None if is_settled => load_active(&segment, self.config.index_interval_bytes)?,
-                _ => self.recover_segment(&segment, report)?,
+                _ => {
+                    checked_from.get_or_insert(segment.base_offset);
+                    self.recover_segment(&segment, report)?
+                }
             };
             end = rebuilt.end_offset;
-            self.active_size = segment.size();
             self.bytes_since_index = rebuilt.bytes_since_index;
             self.first_timestamp = rebuilt.first_timestamp;
             kept.push(segment);
-            if rebuilt.was_cut {
+            // A segment ends where the next begins, but for compaction. Bytes that never reached
+            // the disk leave a gap without a tear.
+            let has_gap = next.is_some_and(|next| next != end) && !self.config.cleanup.compact;
+            if rebuilt.was_cut || has_gap {
                 break;
             }
-        }
-        for lost in rest {
-            let path = lost.path(LOG_SUFFIX);
-            report.bytes_cut += lost.size();
-            tracing::warn!(file = %path.display(), bytes = lost.size(), "a segment behind a torn one was dropped");
-            self.disk.remove_file(&path).map_err(LogError::io(&path))?;
         }
         let (active, sealed) = kept.split_last().expect("there was at least one");
         sealed.iter().for_each(|segment| segment.drop_indexes());
@@ -128,7 +121,14 @@ impl Log {
         self.active_size = active.size();
         self.view.segments.store(Arc::new(kept));
         self.view.publish_end(end);
-        Ok(())
+        // Newest first: a crash meanwhile leaves no gap.
+        let lost: Vec<Arc<Segment>> = rest.collect();
+        for lost in lost.into_iter().rev() {
+            report.bytes_cut += lost.size();
+            tracing::warn!(file = %lost.path(LOG_SUFFIX).display(), bytes = lost.size(), "a segment behind a torn one was dropped");
+            remove_files(self.disk.as_ref(), &lost)?;
+        }
+        Ok(checked_from)
     }
 
     /// Checks every batch of a segment and cuts it where the first is wrong.
@@ -168,117 +168,31 @@ impl Log {
         Ok(())
     }
 
-    fn finish_opening(&mut self, opening: Opening, wall: Timestamp) -> Result<(), LogError> {
+    fn finish_opening(
+        &mut self,
+        opening: Opening,
+        checked_from: Option<Offset>,
+        wall: Timestamp,
+    ) -> Result<(), LogError> {
         let end = self.log_end_offset();
+        self.active_since = wall;
+        if end < opening.log_start_offset {
+            // All that is here was deleted by its offset (Kafka does the same).
+            tracing::warn!(dir = %self.dir.display(), log_end_offset = %end, log_start_offset = %opening.log_start_offset, "the log ends before its start: it begins anew");
+            return self.start_anew(opening.log_start_offset, wall);
+        }
         self.epochs.truncate_from_end(end);
-        let start = opening.log_start_offset.clamp(self.log_start_offset(), end);
+        let start = opening.log_start_offset.max(self.log_start_offset());
         self.view.publish_start(start);
         self.epochs.truncate_from_start(start);
         self.view.epochs.store(self.epochs.clone().into());
-        self.active_since = wall;
         self.remove_snapshots_after(end)?;
-        self.load_aborted()?;
-        self.reload_producers()?;
+        self.load_aborted(checked_from)?;
+        self.reload_producers(checked_from)?;
         let synced = if opening.was_clean { end } else { opening.recovery_point.min(end) };
         self.view.publish_synced(synced);
         Ok(())
     }
-
-    fn load_aborted(&mut self) -> Result<(), LogError> {
-        self.aborted.clear();
-        for segment in self.view.segments.load().iter() {
-            let bytes = segment.read_whole(TRANSACTION_INDEX_SUFFIX)?;
-            self.aborted.extend(AbortedTransaction::decode(&bytes));
-        }
-        let (start, end) = (self.log_start_offset(), self.log_end_offset());
-        self.aborted.retain(|t| t.last_offset >= start && t.last_offset < end);
-        self.view.aborted.store(Arc::new(self.aborted.clone()));
-        Ok(())
-    }
-
-    fn snapshots(&self) -> Result<Vec<(Offset, PathBuf)>, LogError> {
-        let entries = self.disk.list(&self.dir).map_err(LogError::io(&self.dir))?;
-        let offset =
-            |name: &str| base_offset(name, SNAPSHOT_SUFFIX).map(|o| (o, self.dir.join(name)));
-        Ok(entries.iter().filter_map(|entry| offset(&entry.name)).collect())
-    }
-
-    pub(crate) fn remove_snapshots_after(&mut self, end: Offset) -> Result<(), LogError> {
-        self.last_snapshot = None;
-        for (offset, path) in self.snapshots()? {
-            if offset > end {
-                self.disk.remove_file(&path).map_err(LogError::io(&path))?;
-            } else {
-                self.last_snapshot = Some(offset);
-            }
-        }
-        Ok(())
-    }
-
-    /// The producers: the newest usable snapshot, and every batch after it.
-    pub(crate) fn reload_producers(&mut self) -> Result<(), LogError> {
-        let mut from = self.log_start_offset();
-        self.producers = ProducerState::default();
-        for (offset, path) in self.snapshots()?.into_iter().rev() {
-            if offset > self.log_end_offset() || offset < self.log_start_offset() {
-                continue;
-            }
-            let bytes = durable::read(self.disk.as_ref(), &path, SNAPSHOT_BYTES_MAX)
-                .map_err(LogError::io(&path))?;
-            match decode_snapshot(&bytes.unwrap_or_default()) {
-                Ok(state) => {
-                    self.producers = state;
-                    from = offset;
-                    break;
-                }
-                Err(error) => {
-                    tracing::warn!(file = %path.display(), %error, "producers are replayed from further back");
-                    self.disk.remove_file(&path).map_err(LogError::io(&path))?;
-                }
-            }
-        }
-        self.replay_producers(from)?;
-        self.view.publish_first_unstable(self.producers.first_unstable_offset());
-        Ok(())
-    }
-
-    fn replay_producers(&mut self, from: Offset) -> Result<(), LogError> {
-        let segments = Arc::clone(&self.view.segments.load());
-        let first =
-            segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
-        for segment in &segments[first..] {
-            let position = match segment.locate(from.max(segment.base_offset))? {
-                Some(found) => found.position,
-                None => continue,
-            };
-            let mut scan = HeaderScan::new(segment, position);
-            while let Some(found) = scan.next()? {
-                if found.header.producer.is_none() || found.header.base_offset < from {
-                    continue;
-                }
-                match read_marker(segment, found.position, &found.header)? {
-                    Some(marker) => drop(self.producers.on_marker(&found.header, marker)),
-                    None => self.producers.on_appended(&found.header),
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The segments in a directory, oldest first; leftovers of half-done work are removed.
-fn list_segments(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<Arc<Segment>>, LogError> {
-    let mut segments = Vec::new();
-    for entry in disk.list(dir).map_err(LogError::io(dir))? {
-        if LEFTOVER_SUFFIXES.iter().any(|suffix| entry.name.ends_with(suffix)) {
-            let path = dir.join(&entry.name);
-            disk.remove_file(&path).map_err(LogError::io(&path))?;
-        } else if let Some(base) = base_offset(&entry.name, LOG_SUFFIX) {
-            segments.push(Arc::new(Segment::new(disk, dir, base, entry.len)));
-        }
-    }
-    segments.sort_by_key(|segment| segment.base_offset);
-    Ok(segments)
 }
 
 /// What a walk over a segment found.
@@ -290,54 +204,85 @@ pub(crate) struct Rebuilt {
     was_cut: bool,
 }
 
-fn load_sealed(segment: &Segment) -> Result<(), LogError> {
-    match segment.read_time_index()?.last() {
-        Some(last) => {
-            let offset = segment.base_offset.plus(i64::from(last.relative_offset));
-            segment.publish_timestamp(last.timestamp, offset);
-        }
-        None if segment.size() > 0 => {
-            let mut scan = HeaderScan::new(segment, 0);
-            while let Some(found) = scan.next()? {
-                segment.note_timestamp(&found.header);
-            }
-        }
-        None => {}
+/// A segment that is trusted. Its indexes are looked at from the end only; what they do not say,
+/// or say wrongly, is found out from the batches.
+fn load_sealed(segment: &Segment, index_interval_bytes: u64) -> Result<(), LogError> {
+    if segment.size() == 0 {
+        return Ok(());
     }
+    let last = segment.last_time_entry()?;
+    if let Some(last) = last
+        && segment.has_plausible_index(index_interval_bytes)?
+    {
+        let offset = segment.base_offset.plus(i64::from(last.relative_offset));
+        segment.publish_timestamp(last.timestamp, offset);
+        return Ok(());
+    }
+    rebuild_segment(segment, index_interval_bytes)?;
+    let is_large_batch_alone = last.is_some() && segment.index_is_empty();
+    if !is_large_batch_alone {
+        tracing::warn!(file = %segment.path(LOG_SUFFIX).display(), "the indexes of a segment are missing or torn: they are made anew");
+        segment.save_indexes(SaveIndexes::Whole)?;
+    }
+    segment.drop_indexes();
     Ok(())
 }
 
 /// The active segment after an orderly stop: its indexes are in their files, and only what is
-/// behind the last entry is read.
+/// behind the last entry is read. Whatever does not fit together is found out from the batches.
 fn load_active(segment: &Segment, index_interval_bytes: u64) -> Result<Rebuilt, LogError> {
     let offsets = segment.read_index()?;
     let times = segment.read_time_index()?;
     let is_plausible = offsets.last().is_none_or(|last| u64::from(last.position) < segment.size());
     let has_indexes = segment.size() <= index_interval_bytes || !offsets.is_empty();
-    if !is_plausible || !has_indexes || times.is_empty() {
-        let rebuilt = rebuild_segment(segment, index_interval_bytes)?;
-        segment.save_indexes(SaveIndexes::Whole)?;
-        return Ok(rebuilt);
+    if is_plausible && has_indexes && !times.is_empty() {
+        match load_behind_indexes(segment, offsets, times) {
+            Ok(Some(rebuilt)) => return Ok(rebuilt),
+            Ok(None) | Err(LogError::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
-    if let Some(last) = times.last() {
-        segment.publish_timestamp(
-            last.timestamp,
-            segment.base_offset.plus(i64::from(last.relative_offset)),
-        );
-    }
-    let from = offsets.last().map_or(0, |last| u64::from(last.position));
+    let rebuilt = rebuild_segment(segment, index_interval_bytes)?;
+    segment.save_indexes(SaveIndexes::Whole)?;
+    Ok(rebuilt)
+}
+
+/// `None` if the indexes and the batches contradict each other.
+fn load_behind_indexes(
+    segment: &Segment,
+    offsets: Vec<IndexEntry>,
+    times: Vec<TimeIndexEntry>,
+) -> Result<Option<Rebuilt>, LogError> {
+    let last = offsets.last().copied();
     let first = HeaderScan::new(segment, 0).next()?.map(|found| found.header.max_timestamp);
-    let (offsets_saved, times_saved) = (offsets.len(), times.len());
-    *segment.indexes.write().expect("no holder of this lock can panic") =
-        Some(Indexes { offsets, times, offsets_saved, times_saved });
+    let from = last.map_or(0, |last| u64::from(last.position));
+    if let Some(last_time) = times.last() {
+        let offset = segment.base_offset.plus(i64::from(last_time.relative_offset));
+        segment.publish_timestamp(last_time.timestamp, offset);
+    }
     let mut end_offset = segment.base_offset;
     let mut scan = HeaderScan::new(segment, from);
     while let Some(found) = scan.next()? {
+        let indexed = last.filter(|_| found.position == from);
+        let base = segment.base_offset;
+        if indexed.is_some_and(|entry| {
+            found.header.base_offset > base.plus(i64::from(entry.relative_offset))
+        }) || found.header.base_offset < base
+        {
+            return Ok(None);
+        }
         end_offset = found.header.next_offset();
         segment.note_timestamp(&found.header);
     }
+    let (_, offset) = segment.max_timestamp();
+    if offset >= end_offset {
+        return Ok(None);
+    }
+    let (offsets_saved, times_saved) = (offsets.len(), times.len());
+    *segment.indexes.write().expect("no holder of this lock can panic") =
+        Some(Indexes { offsets, times, offsets_saved, times_saved });
     let bytes_since_index = segment.size() - from;
-    Ok(Rebuilt { end_offset, bytes_since_index, first_timestamp: first, was_cut: false })
+    Ok(Some(Rebuilt { end_offset, bytes_since_index, first_timestamp: first, was_cut: false }))
 }
 
 /// Builds the indexes of a segment from its batches.
@@ -425,27 +370,4 @@ fn valid_bytes(segment: &Segment, epochs: &mut LeaderEpochs) -> Result<u64, LogE
         }
         buffer.resize(needed, 0);
     }
-}
-
-/// The transaction marker in a control batch.
-fn read_marker(
-    segment: &Segment,
-    position: u64,
-    header: &BatchHeader,
-) -> Result<Option<Marker>, LogError> {
-    if !header.attributes.is_control() {
-        return Ok(None);
-    }
-    let path = segment.path(LOG_SUFFIX);
-    let mut bytes = vec![0; header.size_in_bytes().max(layout::HEADER_LEN)];
-    segment
-        .file()
-        .and_then(|file| file.read_at(&mut bytes, position))
-        .map_err(LogError::io(&path))?;
-    let mut scratch = Scratch::default();
-    let marker = BatchView::parse(&bytes).ok().and_then(|batch| {
-        let record = batch.records(&mut scratch).ok()?.next()?.ok()?;
-        EndTxnMarker::parse(&record).ok().flatten()
-    });
-    Ok(marker.map(|m| Marker { is_commit: !m.is_abort, coordinator_epoch: m.coordinator_epoch }))
 }

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use klamm_env::DiskFile;
 use klamm_model::{Offset, Timestamp};
 
+use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
 use crate::log::Log;
 use crate::names::{
     DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, SNAPSHOT_SUFFIX, TIME_INDEX_SUFFIX,
     TRANSACTION_INDEX_SUFFIX, segment_file,
 };
+use crate::producer_state::ProducerState;
 use crate::recovery::rebuild_segment;
 use crate::segment::{SaveIndexes, Segment};
 
@@ -35,6 +38,11 @@ impl Log {
         wall: Timestamp,
         high_watermark: Offset,
     ) -> Result<usize, LogError> {
+        let result = self.delete_due(wall, high_watermark);
+        self.closing_on_failure(result)
+    }
+
+    fn delete_due(&mut self, wall: Timestamp, high_watermark: Offset) -> Result<usize, LogError> {
         let mut deleted = self.delete_while(wall, high_watermark, |log, segment, next| {
             let is_old = log.is_expired(segment, wall);
             let is_below = next.is_some_and(|base| base <= log.log_start_offset());
@@ -94,29 +102,36 @@ impl Log {
         let start = segments.first().map_or(self.log_end_offset(), |segment| segment.base_offset);
         self.move_start(start.max(self.log_start_offset()));
         self.view.segments.store(Arc::new(segments));
-        self.doom(&doomed, wall)
+        // Oldest first, so that a crash leaves no gap.
+        self.doom(doomed.iter(), wall)
     }
 
     fn move_start(&mut self, start: Offset) {
         self.view.publish_start(start);
         self.epochs.truncate_from_start(start);
         self.view.epochs.store(self.epochs.clone().into());
-        self.producers.truncate_from_start(start);
         self.aborted.retain(|t| t.last_offset >= start);
         self.view.aborted.store(Arc::new(self.aborted.clone()));
-        self.view.publish_first_unstable(self.producers.first_unstable_offset());
+        self.publish_first_unstable();
     }
 
     /// Renames the files of segments; they are removed after `file.delete.delay.ms`.
-    fn doom(&mut self, segments: &[Arc<Segment>], wall: Timestamp) -> Result<(), LogError> {
+    fn doom<'a>(
+        &mut self,
+        segments: impl Iterator<Item = &'a Arc<Segment>>,
+        wall: Timestamp,
+    ) -> Result<(), LogError> {
         let mut files = Vec::new();
         for segment in segments {
-            self.unsynced.retain(|kept| !Arc::ptr_eq(kept, segment));
+            self.unsynced.forget_segment(segment.base_offset);
             for suffix in [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX] {
                 self.doom_file(&segment.path(suffix), &mut files)?;
             }
             let snapshot = self.dir.join(segment_file(segment.base_offset, SNAPSHOT_SUFFIX));
             self.doom_file(&snapshot, &mut files)?;
+        }
+        if files.is_empty() {
+            return Ok(());
         }
         let delay = i64::try_from(self.config.file_delete_delay_ms).unwrap_or(i64::MAX);
         let due = Timestamp(wall.0.saturating_add(delay));
@@ -185,7 +200,11 @@ impl Log {
     }
 
     /// Cuts the log so that it ends at `offset` (Kafka: `UnifiedLog.truncateTo`). A batch that
-    /// holds the offset goes as a whole.
+    /// holds the offset goes as a whole. The cut is on the disk when this returns, so that nothing
+    /// that was cut off can come back behind what is appended next.
+    ///
+    /// A checkpoint of a recovery point above `offset` must be written anew before the next
+    /// append is acknowledged: below it a restart checks nothing.
     ///
     /// # Errors
     /// The offset is below the log start, or the disk failed.
@@ -197,28 +216,43 @@ impl Log {
         if offset < self.log_start_offset() {
             return Err(self.out_of_range(offset));
         }
+        self.view.begin_cut();
+        let result = self.cut(offset, wall);
+        self.view.end_cut();
+        self.closing_on_failure(result)
+    }
+
+    fn cut(&mut self, offset: Offset, wall: Timestamp) -> Result<(), LogError> {
         let mut segments = Vec::clone(&self.view.segments.load());
         let keep = segments.partition_point(|segment| segment.base_offset <= offset).max(1);
         let doomed: Vec<Arc<Segment>> = segments.drain(keep..).collect();
         let last = Arc::clone(&segments[keep - 1]);
         let (size, end) = match last.locate(offset)? {
-            Some(found) => (found.position, found.header.base_offset),
+            Some(found) => (found.position, found.header.base_offset.min(offset)),
             None => (last.size(), offset),
         };
-        let path = last.path(LOG_SUFFIX);
-        last.publish_size(size);
-        last.file().and_then(|file| file.set_len(size)).map_err(LogError::io(&path))?;
-        self.view.forget_recent();
-        self.view.segments.store(Arc::new(segments));
-        self.view.publish_end(end);
+        // Deleted records may share a batch with the first that is left.
+        let end = end.max(self.log_start_offset());
+        self.unsynced.cut_to(end);
         self.view.publish_synced(self.view.synced_offset().min(end));
-        self.doom(&doomed, wall)?;
+        self.view.publish_end(end);
+        self.view.segments.store(Arc::new(segments));
+        // Newest first, so that a crash leaves no gap.
+        self.doom(doomed.iter().rev(), wall)?;
+        last.publish_size(size);
+        let path = last.path(LOG_SUFFIX);
+        let shorten = |file: &Arc<dyn DiskFile>| {
+            file.set_len(size)?;
+            file.sync()
+        };
+        last.create().and_then(shorten).map_err(LogError::io(&path))?;
+        self.unsynced.dir(self.dir.clone());
         self.active = last;
         self.active_size = size;
         self.rebuild_after_cut(end)
     }
 
-    /// Indexes, epochs and producers as of the new end.
+    /// Indexes, epochs, transactions and producers as of the new end.
     fn rebuild_after_cut(&mut self, end: Offset) -> Result<(), LogError> {
         self.epochs.truncate_from_end(end);
         self.view.epochs.store(self.epochs.clone().into());
@@ -228,6 +262,48 @@ impl Log {
         self.bytes_since_index = rebuilt.bytes_since_index;
         self.first_timestamp = rebuilt.first_timestamp;
         active.save_indexes(SaveIndexes::Whole)?;
-        self.reload_producers()
+        self.aborted.retain(|t| t.last_offset < end);
+        self.save_aborted(active.base_offset)?;
+        self.view.aborted.store(Arc::new(self.aborted.clone()));
+        self.reload_producers(None)
+    }
+
+    /// Drops all there is and goes on at `offset` (Kafka: `truncateFullyAndStartAt`): what a
+    /// follower does whose leader has nothing left of what would come next.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn truncate_fully_and_start_at(
+        &mut self,
+        offset: Offset,
+        wall: Timestamp,
+    ) -> Result<(), LogError> {
+        self.check_usable()?;
+        self.view.begin_cut();
+        let result = self.start_anew(offset, wall);
+        self.view.end_cut();
+        self.closing_on_failure(result)
+    }
+
+    pub(crate) fn start_anew(&mut self, offset: Offset, wall: Timestamp) -> Result<(), LogError> {
+        let doomed = Arc::clone(&self.view.segments.load());
+        self.unsynced.cut_to(Offset::ZERO);
+        // An empty range while both ends move; readers are told to ask again.
+        self.view.publish_end(self.log_start_offset());
+        self.view.segments.store(Arc::default());
+        self.doom(doomed.iter().rev(), wall)?;
+        self.remove_snapshots_after(Offset(-1))?;
+        self.begin_segment(offset, wall)?;
+        self.epochs = LeaderEpochs::cleared();
+        self.view.epochs.store(self.epochs.clone().into());
+        self.producers = ProducerState::default();
+        self.aborted.clear();
+        self.view.aborted.store(Arc::default());
+        self.view.forget_undecided();
+        self.publish_first_unstable();
+        self.view.publish_end(offset);
+        self.view.publish_start(offset);
+        self.view.publish_synced(offset);
+        Ok(())
     }
 }

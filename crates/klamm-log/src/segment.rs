@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use klamm_env::{Disk, DiskFile, OpenMode};
@@ -21,6 +21,9 @@ use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, segment_file};
 
 /// Bytes read at once while batch headers are looked for.
 const SCAN_BYTES: usize = 8 * 1024;
+
+/// A segment of few large batches has no index entry; beyond this one is missed.
+const UNINDEXED_INTERVALS_MAX: u64 = 2;
 
 /// The indexes of a segment that is or was appended to in this life.
 #[derive(Debug, Default)]
@@ -41,8 +44,8 @@ pub(crate) struct Segment {
     file: OnceLock<Arc<dyn DiskFile>>,
     opening: Mutex<()>,
     size: AtomicU64,
-    max_timestamp: AtomicI64,
-    offset_of_max_timestamp: AtomicI64,
+    /// One lock for both: a reader must not see one batch's time with another's offset.
+    max_timestamp: Mutex<(Timestamp, Offset)>,
     /// `None` while the indexes are only in their files.
     pub(crate) indexes: RwLock<Option<Indexes>>,
 }
@@ -63,8 +66,7 @@ impl Segment {
             file: OnceLock::new(),
             opening: Mutex::new(()),
             size: AtomicU64::new(size),
-            max_timestamp: AtomicI64::new(-1),
-            offset_of_max_timestamp: AtomicI64::new(-1),
+            max_timestamp: Mutex::new((Timestamp(-1), Offset(-1))),
             indexes: RwLock::new(None),
         }
     }
@@ -73,14 +75,24 @@ impl Segment {
         self.dir.join(segment_file(self.base_offset, suffix))
     }
 
-    /// The batches' file, made at the first append.
+    /// The batches' file. It is never made here: a reader that comes late must not bring a
+    /// deleted segment back to life.
     pub(crate) fn file(&self) -> io::Result<&Arc<dyn DiskFile>> {
+        self.opened(OpenMode::ReadWrite)
+    }
+
+    /// The batches' file, made if it does not exist; for the owner.
+    pub(crate) fn create(&self) -> io::Result<&Arc<dyn DiskFile>> {
+        self.opened(OpenMode::Create)
+    }
+
+    fn opened(&self, mode: OpenMode) -> io::Result<&Arc<dyn DiskFile>> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
         let _one_opens = self.opening.lock().expect("no holder of this lock can panic");
         if self.file.get().is_none() {
-            let file = self.disk.open(&self.path(LOG_SUFFIX), OpenMode::Create)?;
+            let file = self.disk.open(&self.path(LOG_SUFFIX), mode)?;
             // Nobody else can have set it: the lock is held.
             drop(self.file.set(file));
         }
@@ -103,27 +115,18 @@ impl Segment {
 
     /// The largest timestamp and the last offset of the batch that has it.
     pub(crate) fn max_timestamp(&self) -> (Timestamp, Offset) {
-        let offset = self.offset_of_max_timestamp.load(Ordering::Acquire);
-        (Timestamp(self.max_timestamp.load(Ordering::Acquire)), Offset(offset))
+        *self.max_timestamp.lock().expect("no holder of this lock can panic")
     }
 
     pub(crate) fn note_timestamp(&self, header: &BatchHeader) {
-        if header.max_timestamp.0 > self.max_timestamp.load(Ordering::Acquire) {
-            self.publish_timestamp(header.max_timestamp, header.last_offset());
+        let mut max = self.max_timestamp.lock().expect("no holder of this lock can panic");
+        if header.max_timestamp > max.0 {
+            *max = (header.max_timestamp, header.last_offset());
         }
     }
 
     pub(crate) fn publish_timestamp(&self, timestamp: Timestamp, offset: Offset) {
-        self.max_timestamp.store(timestamp.0, Ordering::Release);
-        self.offset_of_max_timestamp.store(offset.0, Ordering::Release);
-    }
-
-    /// Appends at `position` and shows it to readers.
-    pub(crate) fn append(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        self.file()?.write_all_at(parts, position)?;
-        self.publish_size(position + len as u64);
-        Ok(())
+        *self.max_timestamp.lock().expect("no holder of this lock can panic") = (timestamp, offset);
     }
 
     /// Where to start looking for the batch that holds `offset`.
@@ -149,13 +152,19 @@ impl Segment {
     /// The file cannot be read, or holds something else than batches there.
     pub(crate) fn locate(&self, offset: Offset) -> Result<Option<Located>, LogError> {
         let start = self.start_position(offset).map_err(LogError::io(&self.dir))?;
-        let found = self.scan_from(start, |header| header.last_offset() >= offset)?;
-        match found {
-            // A wrong index entry may point behind the batch: then all is searched.
-            Some(found) if start > 0 && found.header.base_offset > offset => {
-                self.scan_from(0, |header| header.last_offset() >= offset)
-            }
-            found => Ok(found),
+        self.scan_from(self.checked(start, offset)?, |header| header.last_offset() >= offset)
+    }
+
+    /// `start` if a batch begins there that is not behind `offset`, else the segment's start: an
+    /// index is a hint, and a wrong one makes a search slow, never wrong.
+    fn checked(&self, start: u64, offset: Offset) -> Result<u64, LogError> {
+        if start == 0 {
+            return Ok(0);
+        }
+        match HeaderScan::new(self, start).next() {
+            Ok(Some(found)) if found.header.base_offset <= offset => Ok(start),
+            Ok(_) | Err(LogError::Corrupt { .. }) => Ok(0),
+            Err(error) => Err(error),
         }
     }
 
@@ -184,10 +193,52 @@ impl Segment {
         match entry {
             Some(entry) => {
                 let offset = self.base_offset.plus(i64::from(entry.relative_offset));
-                self.start_position(offset).map_err(LogError::io(&path))
+                let start = self.start_position(offset).map_err(LogError::io(&path))?;
+                self.checked(start, offset)
             }
             None => Ok(0),
         }
+    }
+
+    /// The last entry of the time index's file; `None` if the file is no whole index.
+    pub(crate) fn last_time_entry(&self) -> Result<Option<TimeIndexEntry>, LogError> {
+        let bytes = self.last_entry::<{ crate::index::TIME_ENTRY_BYTES }>(TIME_INDEX_SUFFIX)?;
+        let entry = bytes.as_ref().and_then(|bytes| decode_time_index(bytes).first().copied());
+        Ok(entry.filter(|entry| entry.timestamp.0 >= 0))
+    }
+
+    /// Whether the index's file is whole and its last entry is in the segment. A small segment
+    /// has no entries, and needs none.
+    pub(crate) fn has_plausible_index(&self, interval_bytes: u64) -> Result<bool, LogError> {
+        let bytes = self.last_entry::<{ crate::index::ENTRY_BYTES }>(INDEX_SUFFIX)?;
+        let entry = bytes.as_ref().and_then(|bytes| decode_index(bytes).first().copied());
+        let is_needed = self.size() > interval_bytes.saturating_mul(UNINDEXED_INTERVALS_MAX);
+        Ok(entry.map_or(!is_needed, |entry| u64::from(entry.position) < self.size()))
+    }
+
+    /// Whether the index in memory has no entry: few large batches need none.
+    pub(crate) fn index_is_empty(&self) -> bool {
+        let indexes = self.indexes.read().expect("no holder of this lock can panic");
+        indexes.as_ref().is_none_or(|indexes| indexes.offsets.is_empty())
+    }
+
+    fn last_entry<const LEN: usize>(&self, suffix: &str) -> Result<Option<[u8; LEN]>, LogError> {
+        let path = self.path(suffix);
+        let file = match self.disk.open(&path, OpenMode::Read) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(LogError::io(&path)(e)),
+        };
+        let mut bytes = [0; LEN];
+        let mut read = || {
+            let len = file.len()?;
+            if len == 0 || len % LEN as u64 != 0 {
+                return Ok(0);
+            }
+            file.read_at(&mut bytes, len - LEN as u64)
+        };
+        let n = read().map_err(LogError::io(&path))?;
+        Ok((n == LEN).then_some(bytes))
     }
 
     pub(crate) fn read_time_index(&self) -> Result<Vec<TimeIndexEntry>, LogError> {
@@ -207,34 +258,44 @@ impl Segment {
         Ok(bytes.map_err(LogError::io(&path))?.unwrap_or_default())
     }
 
-    /// Writes the index entries that are not in their files yet. With `whole` the files are
-    /// rewritten from the start.
-    pub(crate) fn save_indexes(&self, how: SaveIndexes) -> Result<(), LogError> {
+    /// Writes the index entries that are not in their files yet, or all; gives the files.
+    pub(crate) fn save_indexes(
+        &self,
+        how: SaveIndexes,
+    ) -> Result<Vec<Arc<dyn DiskFile>>, LogError> {
         let mut guard = self.indexes.write().expect("no holder of this lock can panic");
-        let Some(indexes) = guard.as_mut() else { return Ok(()) };
+        let Some(indexes) = guard.as_mut() else { return Ok(Vec::new()) };
         if how == SaveIndexes::Whole {
             indexes.offsets_saved = 0;
             indexes.times_saved = 0;
         }
         let from = indexes.offsets_saved;
         let bytes: Vec<u8> = indexes.offsets[from..].iter().flat_map(|e| e.to_bytes()).collect();
-        self.append_to_index(INDEX_SUFFIX, from * crate::index::ENTRY_BYTES, &bytes)?;
+        let offsets =
+            self.append_to_index(INDEX_SUFFIX, from * crate::index::ENTRY_BYTES, &bytes)?;
         let from = indexes.times_saved;
         let bytes: Vec<u8> = indexes.times[from..].iter().flat_map(|e| e.to_bytes()).collect();
-        self.append_to_index(TIME_INDEX_SUFFIX, from * crate::index::TIME_ENTRY_BYTES, &bytes)?;
+        let times =
+            self.append_to_index(TIME_INDEX_SUFFIX, from * crate::index::TIME_ENTRY_BYTES, &bytes)?;
         indexes.offsets_saved = indexes.offsets.len();
         indexes.times_saved = indexes.times.len();
-        Ok(())
+        Ok(vec![offsets, times])
     }
 
-    fn append_to_index(&self, suffix: &str, position: usize, bytes: &[u8]) -> Result<(), LogError> {
+    fn append_to_index(
+        &self,
+        suffix: &str,
+        position: usize,
+        bytes: &[u8],
+    ) -> Result<Arc<dyn DiskFile>, LogError> {
         let path = self.path(suffix);
         let write = || {
             let file = self.disk.open(&path, OpenMode::Create)?;
             if !bytes.is_empty() {
                 file.write_all_at(&[IoSlice::new(bytes)], position as u64)?;
             }
-            file.set_len((position + bytes.len()) as u64)
+            file.set_len((position + bytes.len()) as u64)?;
+            Ok(file)
         };
         write().map_err(LogError::io(&path))
     }

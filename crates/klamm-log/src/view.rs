@@ -1,9 +1,20 @@
 //! What readers see of a log. They take none of the owner's locks; what they find is bounded by
 //! what the owner has published.
+//!
+//! The owner publishes in this order, and a reader asks the other way round:
+//!
+//! ```text
+//! owner:   bytes -> remembered batch -> segment's size -> end of the log
+//! reader:  end of the log -> segments -> segment's size -> remembered batch -> bytes
+//! ```
+//!
+//! So a reader that sees a size finds every batch below it, and can stop at its upper bound even
+//! while the next batch is being appended. A cut of the log, which is rare, is announced before
+//! it begins; whoever fails meanwhile asks again.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -19,6 +30,12 @@ use crate::transaction_index::AbortedTransaction;
 /// Batches at the end of the log whose places are remembered, so that whoever reads there asks
 /// no file.
 const RECENT_MAX: usize = 256;
+
+/// Transactions whose markers are not committed yet. More are in flight only where nobody asks
+/// for the last stable offset; then the oldest do not matter.
+const UNDECIDED_MAX: usize = 65_536;
+/// How often a reader starts again because the log was cut under it.
+const RACES_MAX: usize = 16;
 
 /// How much to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +97,23 @@ impl From<LogError> for ReadError {
     }
 }
 
+/// An error that a log which is cut meanwhile can cause.
+trait IsFromDisk {
+    fn is_from_disk(&self) -> bool;
+}
+
+impl IsFromDisk for LogError {
+    fn is_from_disk(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Corrupt { .. })
+    }
+}
+
+impl IsFromDisk for ReadError {
+    fn is_from_disk(&self) -> bool {
+        matches!(self, Self::Log(error) if error.is_from_disk())
+    }
+}
+
 /// A record found by its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoundTimestamp {
@@ -110,7 +144,19 @@ pub struct LogView {
     log_end: AtomicI64,
     synced: AtomicI64,
     first_unstable: AtomicI64,
+    /// Odd while the log is being cut.
+    cuts: AtomicU64,
     recent: Mutex<VecDeque<RecentBatch>>,
+    /// Ended transactions: where they begin, and where their markers are.
+    undecided: Mutex<VecDeque<(Offset, Offset)>>,
+}
+
+/// What is remembered of an offset.
+enum Recent {
+    Batch(RecentBatch),
+    /// It is behind all that the segment holds.
+    Behind,
+    Unknown,
 }
 
 impl LogView {
@@ -123,7 +169,9 @@ impl LogView {
             log_end: AtomicI64::new(log_start_offset.0),
             synced: AtomicI64::new(log_start_offset.0),
             first_unstable: AtomicI64::new(i64::MAX),
-            recent: Mutex::new(VecDeque::new()),
+            cuts: AtomicU64::new(0),
+            recent: Mutex::default(),
+            undecided: Mutex::default(),
         }
     }
 
@@ -150,6 +198,20 @@ impl LogView {
     pub fn first_unstable_offset(&self) -> Option<Offset> {
         let offset = self.first_unstable.load(Ordering::Acquire);
         (offset != i64::MAX).then_some(Offset(offset))
+    }
+
+    /// Everything below is decided, if everything below `high_watermark` is committed: no
+    /// transaction is open there, nor ended by a marker that is not committed itself (Kafka:
+    /// `ProducerStateManager.firstUnstableOffset`).
+    #[must_use]
+    pub fn last_stable_offset(&self, high_watermark: Offset) -> Offset {
+        let open = self.first_unstable_offset().unwrap_or(high_watermark);
+        let mut undecided = self.undecided.lock().expect("no holder of this lock can panic");
+        undecided.retain(|(_, marker)| *marker >= high_watermark);
+        let ended = undecided.iter().map(|(first, _)| *first).min().unwrap_or(high_watermark);
+        drop(undecided);
+        // In this order: a transaction that ends between the two questions is in the second answer.
+        open.min(ended).min(high_watermark).max(self.log_start_offset().min(high_watermark))
     }
 
     /// Bytes of all batches.
@@ -194,24 +256,70 @@ impl LogView {
         });
     }
 
-    pub(crate) fn forget_recent(&self) {
+    /// The transaction from `first_offset` ends with the marker at `marker_offset`.
+    pub(crate) fn decide_at(&self, first_offset: Offset, marker_offset: Offset) {
+        let mut undecided = self.undecided.lock().expect("no holder of this lock can panic");
+        if undecided.len() == UNDECIDED_MAX {
+            undecided.pop_front();
+        }
+        undecided.push_back((first_offset, marker_offset));
+    }
+
+    pub(crate) fn forget_undecided(&self) {
+        self.undecided.lock().expect("no holder of this lock can panic").clear();
+    }
+
+    /// Readers that fail from now on ask again.
+    pub(crate) fn begin_cut(&self) {
+        self.cuts.fetch_add(1, Ordering::AcqRel);
         self.recent.lock().expect("no holder of this lock can panic").clear();
     }
 
+    pub(crate) fn end_cut(&self) {
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Asks again after a failure that came from the log being cut, or its start moved, meanwhile.
+    fn undisturbed<T, E: IsFromDisk>(&self, ask: impl Fn() -> Result<T, E>) -> Result<T, E> {
+        for _ in 0..RACES_MAX {
+            let (cuts, start) = (self.cuts.load(Ordering::Acquire), self.log_start_offset());
+            let result = ask();
+            let is_disturbed = cuts % 2 == 1
+                || cuts != self.cuts.load(Ordering::Acquire)
+                || start != self.log_start_offset();
+            match result {
+                Err(error) if is_disturbed && error.is_from_disk() => {}
+                result => return result,
+            }
+        }
+        ask()
+    }
+
     /// The remembered batch of `segment` that holds `offset`, or is the first after it.
-    fn recent(&self, segment: &Segment, offset: Offset) -> Option<RecentBatch> {
+    fn recent(&self, segment: &Segment, offset: Offset) -> Recent {
         let recent = self.recent.lock().expect("no holder of this lock can panic");
-        if recent.front()?.base_offset > offset {
-            return None;
+        let Some(front) = recent.front() else {
+            // Nothing was appended since the log was opened or cut, so its size does not move.
+            let is_behind = offset >= self.log_end_offset();
+            return if is_behind { Recent::Behind } else { Recent::Unknown };
+        };
+        if front.base_offset > offset {
+            return Recent::Unknown;
         }
         let n = recent.partition_point(|batch| batch.last_offset < offset);
-        recent.get(n).copied().filter(|batch| batch.segment_base == segment.base_offset)
+        match recent.get(n) {
+            Some(batch) if batch.segment_base == segment.base_offset => Recent::Batch(*batch),
+            Some(batch) if batch.segment_base < segment.base_offset => Recent::Unknown,
+            Some(_) | None => Recent::Behind,
+        }
     }
 
     /// Where the batch with `offset` is in its segment, and its size.
     fn place(&self, segment: &Segment, offset: Offset) -> Result<Option<(u64, u64)>, LogError> {
-        if let Some(batch) = self.recent(segment, offset) {
-            return Ok(Some((batch.position, u64::from(batch.size))));
+        match self.recent(segment, offset) {
+            Recent::Batch(batch) => return Ok(Some((batch.position, u64::from(batch.size)))),
+            Recent::Behind => return Ok(None),
+            Recent::Unknown => {}
         }
         let located = segment.locate(offset)?;
         Ok(located.map(|found| (found.position, found.header.size_in_bytes() as u64)))
@@ -222,6 +330,10 @@ impl LogView {
     /// # Errors
     /// The offset is out of range, or the disk failed.
     pub fn read(&self, offset: Offset, limits: Limits) -> Result<Read, ReadError> {
+        self.undisturbed(|| self.read_once(offset, limits))
+    }
+
+    fn read_once(&self, offset: Offset, limits: Limits) -> Result<Read, ReadError> {
         let (log_start_offset, log_end_offset) = (self.log_start_offset(), self.log_end_offset());
         if offset < log_start_offset || offset > log_end_offset {
             return Err(ReadError::OutOfRange { log_start_offset, log_end_offset });
@@ -240,7 +352,7 @@ impl LogView {
                 i += 1;
                 continue;
             };
-            return Ok(Self::slice(segment, position, size, end, limits)?);
+            return Ok(Self::slice(segment, (position, size), end, limits)?);
         }
         Ok(Read::default())
     }
@@ -252,17 +364,16 @@ impl LogView {
         i: usize,
         upper: Offset,
     ) -> Result<u64, LogError> {
-        let next_base = segments.get(i + 1).map_or(self.log_end_offset(), |next| next.base_offset);
-        if upper >= next_base {
-            return Ok(segments[i].size());
+        let size = segments[i].size();
+        if segments.get(i + 1).is_some_and(|next| upper >= next.base_offset) {
+            return Ok(size);
         }
-        Ok(self.place(&segments[i], upper)?.map_or(segments[i].size(), |(position, _)| position))
+        Ok(self.place(&segments[i], upper)?.map_or(size, |(position, _)| position.min(size)))
     }
 
     fn slice(
         segment: &Segment,
-        position: u64,
-        size: u64,
+        (position, size): (u64, u64),
         end: u64,
         limits: Limits,
     ) -> Result<Read, LogError> {
@@ -280,11 +391,20 @@ impl LogView {
         Ok(Read { slice: Some(FileSlice { file: Arc::clone(file), position, len }) })
     }
 
-    /// The first record from `from` on, below `upper`, whose timestamp is not before `timestamp`.
+    /// The first record from the log's start on, below `upper`, whose timestamp is not before
+    /// `timestamp`.
     ///
     /// # Errors
     /// The disk failed.
     pub fn offset_for_timestamp(
+        &self,
+        timestamp: Timestamp,
+        upper: Offset,
+    ) -> Result<Option<FoundTimestamp>, LogError> {
+        self.undisturbed(|| self.offset_for_timestamp_once(timestamp, upper))
+    }
+
+    fn offset_for_timestamp_once(
         &self,
         timestamp: Timestamp,
         upper: Offset,
@@ -317,6 +437,10 @@ impl LogView {
     /// # Errors
     /// The disk failed.
     pub fn max_timestamp(&self, upper: Offset) -> Result<Option<FoundTimestamp>, LogError> {
+        self.undisturbed(|| self.max_timestamp_once(upper))
+    }
+
+    fn max_timestamp_once(&self, upper: Offset) -> Result<Option<FoundTimestamp>, LogError> {
         let segments = self.segments.load();
         let Some(segment) = segments.iter().rev().max_by_key(|s| s.max_timestamp().0) else {
             return Ok(None);

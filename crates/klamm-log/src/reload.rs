@@ -1,0 +1,202 @@
+//! Producers and aborted transactions as of the end of a log: from the newest usable snapshot and
+//! the batches behind it. Never trusts a snapshot or index that a crash may have left behind.
+
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use klamm_env::{OpenMode, durable};
+use klamm_model::Offset;
+use klamm_records::{BatchHeader, BatchView};
+
+use crate::append::marker_in;
+use crate::error::LogError;
+use crate::log::Log;
+use crate::names::{LOG_SUFFIX, SNAPSHOT_SUFFIX, TRANSACTION_INDEX_SUFFIX, base_offset};
+use crate::producer_snapshot::decode_snapshot;
+use crate::producer_state::{Marker, ProducerState};
+use crate::segment::{HeaderScan, Segment};
+use crate::transaction_index::AbortedTransaction;
+
+/// One producer has 46 bytes in it.
+const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+impl Log {
+    /// The aborted transactions in the files of the segments before `checked_from`; the others'
+    /// are found again in the batches.
+    pub(crate) fn load_aborted(&mut self, checked_from: Option<Offset>) -> Result<(), LogError> {
+        self.aborted.clear();
+        let segments = Arc::clone(&self.view.segments.load());
+        let is_trusted = |s: &&Arc<Segment>| checked_from.is_none_or(|from| s.base_offset < from);
+        for segment in segments.iter().filter(is_trusted) {
+            let bytes = segment.read_whole(TRANSACTION_INDEX_SUFFIX)?;
+            self.aborted.extend(AbortedTransaction::decode(&bytes));
+        }
+        let (start, end) = (self.log_start_offset(), self.log_end_offset());
+        self.aborted.retain(|t| t.last_offset >= start && t.last_offset < end);
+        self.view.aborted.store(Arc::new(self.aborted.clone()));
+        Ok(())
+    }
+
+    /// Writes the transaction indexes of the segments from `base` on as a whole.
+    pub(crate) fn save_aborted(&mut self, base: Offset) -> Result<(), LogError> {
+        let segments = Arc::clone(&self.view.segments.load());
+        let first = segments.partition_point(|segment| segment.base_offset < base);
+        for (i, segment) in segments.iter().enumerate().skip(first) {
+            let next = segments.get(i + 1).map_or(Offset(i64::MAX), |next| next.base_offset);
+            let is_here =
+                |t: &&AbortedTransaction| (segment.base_offset..next).contains(&t.last_offset);
+            let bytes: Vec<u8> =
+                self.aborted.iter().filter(is_here).flat_map(|t| t.to_bytes()).collect();
+            let path = segment.path(TRANSACTION_INDEX_SUFFIX);
+            let is_there = self.disk.file_len(&path).map_err(LogError::io(&path))?.is_some();
+            if bytes.is_empty() && !is_there {
+                continue;
+            }
+            let write = || {
+                let file = self.disk.open(&path, OpenMode::Create)?;
+                file.set_len(0)?;
+                file.write_all_at(&[IoSlice::new(&bytes)], 0)?;
+                Ok(file)
+            };
+            let file = write().map_err(LogError::io(&path))?;
+            self.unsynced.file(file, Some(segment.base_offset));
+        }
+        Ok(())
+    }
+
+    fn snapshots(&self) -> Result<Vec<(Offset, PathBuf)>, LogError> {
+        let entries = self.disk.list(&self.dir).map_err(LogError::io(&self.dir))?;
+        let offset =
+            |name: &str| base_offset(name, SNAPSHOT_SUFFIX).map(|o| (o, self.dir.join(name)));
+        Ok(entries.iter().filter_map(|entry| offset(&entry.name)).collect())
+    }
+
+    /// Removes snapshots of what is no more, and those that are neither at a segment's start nor
+    /// the newest (Kafka: `ProducerStateManager.removeStraySnapshots`).
+    pub(crate) fn remove_snapshots_after(&mut self, end: Offset) -> Result<(), LogError> {
+        self.last_snapshot = None;
+        let segments = Arc::clone(&self.view.segments.load());
+        let is_at_segment = |offset| segments.iter().any(|s| s.base_offset == offset);
+        let snapshots = self.snapshots()?;
+        let newest = snapshots.iter().map(|(offset, _)| *offset).filter(|o| *o <= end).max();
+        for (offset, path) in snapshots {
+            if Some(offset) == newest || (offset <= end && is_at_segment(offset)) {
+                self.last_snapshot = Some(offset);
+            } else {
+                self.disk.remove_file(&path).map_err(LogError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The producers: the newest usable snapshot, and every batch after it. With `checked_from`
+    /// no snapshot behind it is believed, and the aborted transactions from there on are found
+    /// again and written.
+    pub(crate) fn reload_producers(
+        &mut self,
+        checked_from: Option<Offset>,
+    ) -> Result<(), LogError> {
+        let mut from = self.log_start_offset();
+        self.producers = ProducerState::default();
+        let newest_believed = checked_from.unwrap_or(self.log_end_offset());
+        for (offset, path) in self.snapshots()?.into_iter().rev() {
+            if offset > newest_believed {
+                continue;
+            }
+            let bytes = durable::read(self.disk.as_ref(), &path, SNAPSHOT_BYTES_MAX)
+                .map_err(LogError::io(&path))?;
+            match decode_snapshot(&bytes.unwrap_or_default()) {
+                Ok(state) => {
+                    self.producers = state;
+                    from = from.max(offset);
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(file = %path.display(), %error, "producers are replayed from further back");
+                    self.disk.remove_file(&path).map_err(LogError::io(&path))?;
+                    if self.last_snapshot == Some(offset) {
+                        self.last_snapshot = None;
+                    }
+                }
+            }
+        }
+        self.view.forget_undecided();
+        if from < self.log_end_offset() {
+            self.replay_producers(from, checked_from)?;
+        }
+        if let Some(base) = checked_from {
+            self.save_aborted(base)?;
+            self.view.aborted.store(Arc::new(self.aborted.clone()));
+        }
+        self.publish_first_unstable();
+        Ok(())
+    }
+
+    fn replay_producers(
+        &mut self,
+        from: Offset,
+        checked_from: Option<Offset>,
+    ) -> Result<(), LogError> {
+        let segments = Arc::clone(&self.view.segments.load());
+        let first =
+            segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
+        for segment in &segments[first..] {
+            let position = match segment.base_offset >= from {
+                true => 0,
+                false => match segment.locate(from)? {
+                    Some(found) => found.position,
+                    None => continue,
+                },
+            };
+            let mut scan = HeaderScan::new(segment, position);
+            while let Some(found) = scan.next()? {
+                let header = &found.header;
+                if header.producer.is_none() || header.last_offset() < from {
+                    continue;
+                }
+                let marker = read_marker(segment, found.position, header)?;
+                self.replay(header, marker, checked_from);
+            }
+        }
+        Ok(())
+    }
+
+    fn replay(
+        &mut self,
+        header: &BatchHeader,
+        marker: Option<Marker>,
+        checked_from: Option<Offset>,
+    ) {
+        let (Some(marker), Some(producer)) = (marker, header.producer) else {
+            self.producers.on_appended(header);
+            return;
+        };
+        if let Some(first_offset) = self.producers.open_transaction(producer.id) {
+            self.view.decide_at(first_offset, header.base_offset);
+        }
+        let aborted = self.producers.on_marker(header, marker);
+        if checked_from.is_some_and(|from| header.base_offset >= from) {
+            self.aborted.extend(aborted);
+        }
+    }
+}
+
+/// The transaction marker in a control batch.
+fn read_marker(
+    segment: &Segment,
+    position: u64,
+    header: &BatchHeader,
+) -> Result<Option<Marker>, LogError> {
+    if !header.attributes.is_control() {
+        return Ok(None);
+    }
+    let path = segment.path(LOG_SUFFIX);
+    // A scan has compared the size with what there is.
+    let mut bytes = vec![0; header.size_in_bytes()];
+    segment
+        .file()
+        .and_then(|file| file.read_at(&mut bytes, position))
+        .map_err(LogError::io(&path))?;
+    Ok(BatchView::parse(&bytes).ok().as_ref().and_then(marker_in))
+}

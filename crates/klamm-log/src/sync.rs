@@ -1,0 +1,137 @@
+//! What of a log may be in memory only, and the tickets by which it becomes durable.
+//!
+//! ```text
+//! dirtied ──ticket──> in flight ──on_synced──> forgotten
+//!    ^                    │
+//!    └── dirtied again ───┘   a newer generation: the ticket under way does not cover it
+//! ```
+//!
+//! Never syncs by itself, and never believes a ticket beyond what the log held when it was
+//! issued: what a truncation cut off and what was appended in its place is not covered.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use klamm_env::{Disk, DiskFile};
+use klamm_model::Offset;
+
+/// Tickets whose outcome was not reported. A flusher has one at a time; whoever never reports
+/// loses the oldest, and with it only the news that something is durable.
+const TICKETS_MAX: usize = 64;
+
+/// What is to be synced, and what is durable then.
+#[derive(Debug)]
+pub struct SyncTicket {
+    /// Files with bytes that may be in memory only.
+    pub files: Vec<Arc<dyn DiskFile>>,
+    /// Directories with names that may be in memory only.
+    pub dirs: Vec<PathBuf>,
+    /// Everything below is durable when all of them are synced.
+    pub up_to: Offset,
+}
+
+impl SyncTicket {
+    /// Syncs everything, one after another.
+    ///
+    /// # Errors
+    /// The first failed sync; it must not be retried.
+    pub fn sync(&self, disk: &dyn Disk) -> io::Result<()> {
+        for file in &self.files {
+            file.sync()?;
+        }
+        for dir in &self.dirs {
+            disk.sync_dir(dir)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Dirty {
+    File { file: Arc<dyn DiskFile>, segment_base: Option<Offset> },
+    Dir(PathBuf),
+}
+
+#[derive(Debug)]
+struct Issued {
+    up_to: Offset,
+    /// `up_to`, or less after a truncation.
+    covers: Offset,
+    generation: u64,
+}
+
+/// Files and directories that wait to be synced, besides the active segment's file.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced {
+    dirty: Vec<(u64, Dirty)>,
+    generation: u64,
+    issued: VecDeque<Issued>,
+}
+
+impl Unsynced {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
+    /// A file of the segment at `segment_base`, or of the log as a whole.
+    pub(crate) fn file(&mut self, file: Arc<dyn DiskFile>, segment_base: Option<Offset>) {
+        self.generation += 1;
+        self.dirty.push((self.generation, Dirty::File { file, segment_base }));
+    }
+
+    pub(crate) fn dir(&mut self, dir: PathBuf) {
+        self.generation += 1;
+        self.dirty.retain(|(_, dirty)| !matches!(dirty, Dirty::Dir(known) if *known == dir));
+        self.dirty.push((self.generation, Dirty::Dir(dir)));
+    }
+
+    /// The segment is going: nobody needs its files.
+    pub(crate) fn forget_segment(&mut self, base_offset: Offset) {
+        self.dirty.retain(|(_, dirty)| {
+            !matches!(dirty, Dirty::File { segment_base: Some(base), .. } if *base == base_offset)
+        });
+    }
+
+    /// A ticket for everything that is dirty, and `active`.
+    pub(crate) fn issue(
+        &mut self,
+        active: Option<&Arc<dyn DiskFile>>,
+        up_to: Offset,
+    ) -> SyncTicket {
+        let (mut files, mut dirs) = (Vec::new(), Vec::new());
+        for (_, dirty) in &self.dirty {
+            match dirty {
+                Dirty::File { file, .. } => files.push(Arc::clone(file)),
+                Dirty::Dir(dir) => dirs.push(dir.clone()),
+            }
+        }
+        if let Some(active) = active
+            && !files.iter().any(|file| Arc::ptr_eq(file, active))
+        {
+            files.push(Arc::clone(active));
+        }
+        if self.issued.len() == TICKETS_MAX {
+            self.issued.pop_front();
+        }
+        self.issued.push_back(Issued { up_to, covers: up_to, generation: self.generation });
+        SyncTicket { files, dirs, up_to }
+    }
+
+    /// A ticket was honoured; gives what is durable for certain. With several of the same end in
+    /// flight the oldest is meant, which promises least.
+    pub(crate) fn honoured(&mut self, up_to: Offset) -> Option<Offset> {
+        let at = self.issued.iter().position(|issued| issued.up_to == up_to)?;
+        let issued = self.issued.remove(at)?;
+        self.dirty.retain(|(generation, _)| *generation > issued.generation);
+        Some(issued.covers)
+    }
+
+    /// The log was cut: what is under way covers nothing behind the cut.
+    pub(crate) fn cut_to(&mut self, end: Offset) {
+        for issued in &mut self.issued {
+            issued.covers = issued.covers.min(end);
+        }
+    }
+}
