@@ -18,6 +18,17 @@ pub(crate) struct Heartbeats {
 struct Heard {
     epoch: BrokerEpoch,
     at: Moment,
+    proof: Proof,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// It spoke.
+    Contact,
+    /// A controller before this one unfenced it: it gets a whole session to speak, but another
+    /// process may take its place. A node that restarts with its controller does not wait for
+    /// itself.
+    Hearsay,
 }
 
 impl Heartbeats {
@@ -27,7 +38,15 @@ impl Heartbeats {
 
     /// A broker is alive in this life.
     pub(crate) fn on_contact(&mut self, id: NodeId, epoch: BrokerEpoch, now: Moment) {
-        self.heard.insert(id, Heard { epoch, at: now });
+        self.heard.insert(id, Heard { epoch, at: now, proof: Proof::Contact });
+    }
+
+    /// This controller starts: every unfenced broker gets a whole session.
+    pub(crate) fn on_activation(&mut self, cluster: &ClusterImage, now: Moment) {
+        for broker in cluster.brokers.values().filter(|broker| !broker.fenced) {
+            let heard = Heard { epoch: broker.epoch, at: now, proof: Proof::Hearsay };
+            self.heard.entry(broker.id).or_insert(heard);
+        }
     }
 
     /// A broker is gone.
@@ -37,23 +56,22 @@ impl Heartbeats {
 
     /// Whether the broker was heard in this life and not too long ago.
     pub(crate) fn has_session(&self, id: NodeId, epoch: BrokerEpoch, now: Moment) -> bool {
-        self.heard
-            .get(&id)
-            .is_some_and(|heard| heard.epoch == epoch && now.since(heard.at) < self.session)
+        self.heard.get(&id).is_some_and(|heard| {
+            heard.proof == Proof::Contact
+                && heard.epoch == epoch
+                && now.since(heard.at) < self.session
+        })
     }
 
-    /// Unfenced brokers whose session is over. One that was never heard starts its session now.
+    /// Unfenced brokers whose session is over.
     pub(crate) fn expired(&mut self, cluster: &ClusterImage, now: Moment) -> Vec<NodeId> {
         self.heard.retain(|id, _| cluster.brokers.contains_key(id));
-        let mut expired = Vec::new();
-        for broker in cluster.brokers.values().filter(|broker| !broker.fenced) {
-            let heard =
-                self.heard.entry(broker.id).or_insert(Heard { epoch: broker.epoch, at: now });
-            if now.since(heard.at) >= self.session {
-                expired.push(broker.id);
-            }
-        }
-        expired
+        self.on_activation(cluster, now);
+        let is_over = |id: &NodeId| {
+            self.heard.get(id).is_some_and(|heard| now.since(heard.at) >= self.session)
+        };
+        let unfenced = cluster.brokers.values().filter(|broker| !broker.fenced);
+        unfenced.map(|broker| broker.id).filter(is_over).collect()
     }
 
     /// When the next session of an unfenced broker is over, unless it is heard before.

@@ -11,6 +11,7 @@ mod activation;
 mod alter_configs;
 #[cfg(test)]
 mod alter_configs_tests;
+mod alter_partition;
 mod brokers;
 mod core;
 mod create_partitions;
@@ -20,7 +21,6 @@ mod create_topics_tests;
 mod delete_topics;
 mod elections;
 mod error;
-mod handle;
 mod heartbeats;
 mod job;
 mod liveness;
@@ -33,9 +33,11 @@ mod task;
 mod task_tests;
 #[cfg(test)]
 mod testing;
+mod turn;
 
 pub use activation::Activation;
 pub use alter_configs::{AlterConfigs, AlteredResources, ConfigChange, ReplaceConfigs};
+pub use alter_partition::{AlterPartition, AlteredPartitions, InSyncReplica};
 pub use brokers::BrokerToRegister;
 pub use core::{
     Context, Controller, ControllerResult, DeleteTopics, Mode, RECORDS_PER_OPERATION_MAX, Settings,
@@ -47,10 +49,10 @@ pub use create_topics::{
 };
 pub use delete_topics::{DeletedTopic, TopicToDelete};
 pub use error::ApiError;
-pub use handle::ControllerHandle;
 pub use liveness::{BrokerHeartbeat, BrokerWish, HeartbeatReply};
 pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock};
 pub use rules::{ConfigRules, ConfigShape};
-pub use task::{ControllerParts, MetadataLog, QUEUE_LEN, start};
+pub use task::{ControllerHandle, QUEUE_LEN, start};
+pub use turn::{ControllerParts, MetadataLog};
 
 pub use klamm_metadata::{MetadataHandle, Publisher};

@@ -110,6 +110,11 @@ impl Controller {
         ControllerResult::new(self.fence(context, broker), Some(broker.id))
     }
 
+    /// The controller starts to decide: brokers that are unfenced get a session to be heard in.
+    pub fn on_activation(&mut self, image: &MetadataImage, now: Moment) {
+        self.heartbeats.on_activation(&image.cluster, now);
+    }
+
     /// When [`Controller::on_timeout`] has something to do, unless something happens before.
     #[must_use]
     pub fn next_timeout(&self, image: &MetadataImage) -> Option<Moment> {
@@ -179,8 +184,11 @@ fn leads_any(image: &MetadataImage, id: NodeId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{World, to_register};
+    use crate::testing::{CLUSTER_ID, TestRules, World, to_register};
+    use crate::{BrokerToRegister, Settings};
     use BrokerWish::{BeFenced, Serve, Stop};
+    use klamm_model::Uuid;
+    use std::sync::Arc;
 
     fn beat(world: &mut World, id: i32, offset: i64, wish: BrokerWish) -> HeartbeatReply {
         let (id, epoch) = world.broker(id);
@@ -261,6 +269,18 @@ mod tests {
         let mut world = World::with_brokers(1);
         assert!(beat(&mut world, 1, 100, Stop).may_stop);
         assert!(beat(&mut world, 1, 100, Stop).may_stop);
+    }
+
+    #[test]
+    fn a_new_controller_gives_every_broker_a_session_but_takes_none_for_alive() {
+        let mut world = World::with_brokers(1);
+        world.controller = Controller::new(Settings::new(CLUSTER_ID), Arc::new(TestRules));
+        assert_eq!(world.controller.next_timeout(world.image()), None);
+        let (image, now) = (world.image().clone(), world.now);
+        world.controller.on_activation(&image, now);
+        assert_eq!(world.controller.next_timeout(&image), Some(now.plus_ms(9_000)));
+        let restarted = BrokerToRegister { incarnation_id: Uuid(9999), ..to_register(1) };
+        assert!(world.run(|c, context| c.register_broker(context, &restarted)).is_ok());
     }
 
     #[test]

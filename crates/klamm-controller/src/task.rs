@@ -1,6 +1,5 @@
-//! The thread that owns the controller: takes what is asked, decides one after another, has all
-//! records committed together, publishes, answers. Never answers before the commit, and never
-//! decides anything again after one failed.
+//! The thread that owns the controller, and how the rest of the node asks it. Never decides
+//! anything itself.
 //!
 //! ```text
 //!   queue -> decide, replay into the working image (each sees the one before)
@@ -9,54 +8,26 @@
 
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
-use klamm_env::{Env, Moment, task};
-use klamm_metadata::{Loader, MetadataHandle, Provenance, Publisher, VersionedRecord};
-use klamm_model::{ErrorCode, LeaderEpoch, Offset};
-use tokio::sync::mpsc;
+use klamm_env::{Moment, task};
+use klamm_metadata::{MetadataHandle, VersionedRecord};
+use klamm_model::{BrokerEpoch, ErrorCode, NodeId};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::job::Job;
-use crate::{ApiError, Context, Controller, ControllerHandle};
+use crate::job::{Job, Operation};
+use crate::turn::State;
+use crate::{
+    Activation, AlterConfigs, AlterPartition, AlteredPartitions, AlteredResources, ApiError,
+    BrokerHeartbeat, BrokerToRegister, Context, Controller, ControllerParts, ControllerResult,
+    CreatedTopics, DeletedTopic, GrownTopics, HeartbeatReply, Mode, MorePartitions, NewTopic,
+    ProducerIdBlock, ReplaceConfigs, TopicToDelete,
+};
 
 /// Requests that wait at most; whoever asks more waits until there is room.
 pub const QUEUE_LEN: usize = 1_024;
 /// Requests that are committed together at most: a bound for the wait of the first.
 const JOBS_PER_TURN: usize = 256;
-/// Records after which a turn takes no more requests: a bound for one append.
-const RECORDS_PER_TURN: usize = 20_000;
-
-/// The log of metadata records, written by its leader.
-pub trait MetadataLog: Send {
-    /// Where the next record will be.
-    fn next_offset(&self) -> Offset;
-
-    /// The leadership under which records are written.
-    fn epoch(&self) -> LeaderEpoch;
-
-    /// Appends batches of framed records, each batch whole or not at all; returns when all are
-    /// durable and committed, with the last offset of each.
-    ///
-    /// # Errors
-    /// They are not committed, or nobody knows.
-    fn append(&mut self, batches: &[Vec<Bytes>]) -> Result<Vec<Offset>, ErrorCode>;
-}
-
-/// What the controller's thread works with.
-pub struct ControllerParts {
-    /// Clock and random source.
-    pub env: Env,
-    /// What decides.
-    pub controller: Controller,
-    /// Where records are committed.
-    pub log: Box<dyn MetadataLog>,
-    /// Where images are published; what it holds now is where the log has been read to.
-    pub metadata: MetadataHandle,
-    /// Who is told of each image before the answers, in this order.
-    pub publishers: Vec<Box<dyn Publisher>>,
-}
 
 /// Starts the controller's thread; it ends when the last handle is gone.
 ///
@@ -66,32 +37,17 @@ pub fn start(parts: ControllerParts) -> io::Result<(ControllerHandle, JoinHandle
     let (sender, queue) = mpsc::channel(QUEUE_LEN);
     let handle = ControllerHandle::new(sender, parts.metadata.clone());
     let thread = task::spawn_thread("klamm-controller", move || {
-        let state =
-            State { loader: Loader::new(&parts.metadata.image()), parts, health: Health::Working };
-        if let Err(error) = task::run_worker(run(state, queue)) {
+        if let Err(error) = task::run_worker(run(State::new(parts), queue)) {
             tracing::error!(%error, "the controller has no event queue: it does not run");
         }
     })?;
     Ok((handle, thread))
 }
 
-struct State {
-    parts: ControllerParts,
-    loader: Loader,
-    health: Health,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Working,
-    /// The working image may have what the log has not: nothing is decided on it any more.
-    Failed,
-}
-
 async fn run(mut state: State, mut queue: mpsc::Receiver<Box<dyn Job>>) {
     let mut jobs: Vec<Box<dyn Job>> = Vec::with_capacity(JOBS_PER_TURN);
     loop {
-        let timer = sleep_until(state.parts.env.clock.now(), state.next_timeout());
+        let timer = sleep_until(state.now(), state.next_timeout());
         tokio::select! {
             biased;
             taken = queue.recv_many(&mut jobs, JOBS_PER_TURN) => if taken == 0 { return },
@@ -114,133 +70,146 @@ async fn sleep_until(now: Moment, at: Option<Moment>) {
     }
 }
 
-/// What one turn has decided.
-#[derive(Default)]
-struct Turn {
-    batches: Vec<Vec<Bytes>>,
-    record_count: usize,
-    decided: Vec<Box<dyn Job>>,
+/// The way to the controller; a clone leads to the same one.
+///
+/// Every method answers when the decision is committed and published. The outer error is the
+/// controller's: it has stopped, or the log did not commit.
+#[derive(Clone)]
+pub struct ControllerHandle {
+    queue: mpsc::Sender<Box<dyn Job>>,
+    metadata: MetadataHandle,
 }
 
-impl State {
-    fn next_timeout(&self) -> Option<Moment> {
-        match self.health {
-            Health::Working => self.parts.controller.next_timeout(self.loader.image()),
-            Health::Failed => None,
-        }
+fn gone() -> ApiError {
+    ApiError::new(ErrorCode::NotController, "the controller does not run")
+}
+
+impl ControllerHandle {
+    pub(crate) fn new(queue: mpsc::Sender<Box<dyn Job>>, metadata: MetadataHandle) -> Self {
+        Self { queue, metadata }
     }
 
-    /// Decides, commits, publishes and answers as many as fit in one append.
-    fn turn(&mut self, waiting: &mut dyn Iterator<Item = Box<dyn Job>>) {
-        let mut turn = Turn::default();
-        self.fence_silent(&mut turn);
-        while turn.record_count < RECORDS_PER_TURN {
-            let Some(mut job) = waiting.next() else { break };
-            if self.health == Health::Failed {
-                job.answer(Err(refusal()));
-                continue;
-            }
-            let sight = Sight { loader: &self.loader, record_count: turn.record_count };
-            let records =
-                sight.of(&mut self.parts, |controller, context| job.decide(controller, context));
-            match self.take(&mut turn, &records) {
-                Ok(()) => turn.decided.push(job),
-                Err(error) => job.answer(Err(error)),
-            }
-        }
-        let outcome = self.commit(&turn);
-        for job in turn.decided {
-            job.answer(outcome.clone());
-        }
+    /// Requests that wait and are not taken yet.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        QUEUE_LEN - self.queue.capacity()
     }
 
-    /// Fences every broker whose session is over.
-    fn fence_silent(&mut self, turn: &mut Turn) {
-        let now = self.parts.env.clock.now();
-        while self.next_timeout().is_some_and(|at| at <= now) {
-            let sight = Sight { loader: &self.loader, record_count: turn.record_count };
-            let fenced =
-                sight.of(&mut self.parts, |controller, context| controller.on_timeout(context));
-            let Some(broker) = fenced.response else { break };
-            tracing::warn!(%broker, "a broker is silent: fenced");
-            if self.take(turn, &fenced.records).is_err() {
-                break;
-            }
-        }
+    /// Where the images are that the controller publishes.
+    #[must_use]
+    pub fn metadata(&self) -> &MetadataHandle {
+        &self.metadata
     }
 
-    /// Adds a decision's records to the turn and to the working image.
-    fn take(&mut self, turn: &mut Turn, records: &[VersionedRecord]) -> Result<(), ApiError> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        let batch: Result<Vec<Bytes>, _> = records.iter().map(VersionedRecord::to_frame).collect();
-        let batch = batch.map_err(|error| {
-            tracing::error!(%error, "a decision cannot be written: it is not taken");
-            ApiError::new(ErrorCode::UnknownServerError, error.to_string())
-        })?;
-        for record in records {
-            if let Err(error) = self.loader.replay(&record.record) {
-                // Part of the decision may be in the working image now.
-                tracing::error!(%error, "a decision does not fit its own image: the controller stops");
-                self.health = Health::Failed;
-                return Err(ApiError::new(ErrorCode::UnknownServerError, error.to_string()));
-            }
-        }
-        turn.record_count += batch.len();
-        turn.batches.push(batch);
-        Ok(())
+    /// Has the controller decide and waits for the commit.
+    ///
+    /// # Errors
+    /// The controller does not run any more, or the log did not commit.
+    pub async fn run<F, T>(&self, decide: F) -> Result<T, ApiError>
+    where
+        F: FnOnce(&mut Controller, &Context<'_>) -> ControllerResult<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Operation::new(decide, reply));
+        self.queue.send(job).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
     }
 
-    fn commit(&mut self, turn: &Turn) -> Result<(), ApiError> {
-        if self.health == Health::Failed {
-            return Err(refusal());
-        }
-        if turn.batches.is_empty() {
-            return Ok(());
-        }
-        let offsets = self.parts.log.append(&turn.batches).map_err(|code| {
-            tracing::error!(%code, "metadata records are not committed: the controller stops");
-            self.health = Health::Failed;
-            ApiError::new(code, "the metadata log did not commit the change")
-        })?;
-        let next_offset = offsets.last().map_or(self.parts.log.next_offset(), |o| o.plus(1));
-        self.loader.set_provenance(Provenance {
-            next_offset,
-            epoch: self.parts.log.epoch(),
-            append_time: self.parts.env.clock.wall(),
-        });
-        let (image, changes) = self.loader.take();
-        self.parts.metadata.publish(Arc::clone(&image));
-        for publisher in &mut self.parts.publishers {
-            publisher.publish(&changes, &image);
-        }
-        Ok(())
+    /// [`ControllerHandle::run`] for a thread that is no worker: at start-up, in tests.
+    ///
+    /// # Errors
+    /// As [`ControllerHandle::run`].
+    pub fn run_blocking<F, T>(&self, decide: F) -> Result<T, ApiError>
+    where
+        F: FnOnce(&mut Controller, &Context<'_>) -> ControllerResult<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Operation::new(decide, reply));
+        self.queue.blocking_send(job).map_err(|_| gone())?;
+        answer.blocking_recv().map_err(|_| gone())?
     }
 }
 
-fn refusal() -> ApiError {
-    ApiError::new(ErrorCode::NotController, "the controller has stopped after a failure")
+/// Declares a method of the handle, and its blocking twin, for each operation of the controller.
+macro_rules! operations {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident / $blocking:ident ($($argument:ident: $of:ty),*) -> $response:ty = $call:expr;
+    )*) => {
+        impl ControllerHandle {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// The controller does not run any more, or the log did not commit.
+            pub async fn $name(&self $(, $argument: $of)*) -> Result<$response, ApiError> {
+                let call = $call;
+                self.run(move |controller, context| call(controller, context $(, $argument)*)).await
+            }
+
+            /// The same from a thread that is no worker.
+            ///
+            /// # Errors
+            /// The controller does not run any more, or the log did not commit.
+            pub fn $blocking(&self $(, $argument: $of)*) -> Result<$response, ApiError> {
+                let call = $call;
+                self.run_blocking(move |controller, context| call(controller, context $(, $argument)*))
+            }
+        )*}
+    };
 }
 
-/// What a decision sees: the working image, `record_count` records after the end of the log.
-struct Sight<'a> {
-    loader: &'a Loader,
-    record_count: usize,
-}
-
-impl Sight<'_> {
-    fn of<T>(
-        &self,
-        parts: &mut ControllerParts,
-        decide: impl FnOnce(&mut Controller, &Context<'_>) -> T,
-    ) -> T {
-        let context = Context {
-            image: self.loader.image(),
-            next_offset: parts.log.next_offset().plus(self.record_count as i64),
-            now: parts.env.clock.now(),
-            random: &*parts.env.random,
+operations! {
+    /// Writes the first records of a new cluster.
+    activate / activate_blocking(bootstrap: Vec<VersionedRecord>) -> Activation =
+        |c: &mut Controller, context: &Context<'_>, bootstrap: Vec<VersionedRecord>| {
+            c.activate(context, &bootstrap)
         };
-        decide(&mut parts.controller, &context)
-    }
+    /// Creates topics.
+    create_topics / create_topics_blocking(topics: Vec<NewTopic>, mode: Mode) -> CreatedTopics =
+        |c: &mut Controller, context: &Context<'_>, topics: Vec<NewTopic>, mode| {
+            c.create_topics(context, &topics, mode)
+        };
+    /// Deletes topics.
+    delete_topics / delete_topics_blocking(topics: Vec<TopicToDelete>) -> Vec<DeletedTopic> =
+        |c: &mut Controller, context: &Context<'_>, topics: Vec<TopicToDelete>| {
+            c.delete_topics(context, &topics)
+        };
+    /// Adds partitions to topics.
+    create_partitions / create_partitions_blocking(topics: Vec<MorePartitions>, mode: Mode) -> GrownTopics =
+        |c: &mut Controller, context: &Context<'_>, topics: Vec<MorePartitions>, mode| {
+            c.create_partitions(context, &topics, mode)
+        };
+    /// Changes configs one by one.
+    alter_configs / alter_configs_blocking(resources: Vec<AlterConfigs>, mode: Mode) -> AlteredResources =
+        |c: &mut Controller, context: &Context<'_>, resources: Vec<AlterConfigs>, mode| {
+            c.alter_configs(context, &resources, mode)
+        };
+    /// Replaces all configs of resources.
+    replace_configs / replace_configs_blocking(resources: Vec<ReplaceConfigs>, mode: Mode) -> AlteredResources =
+        |c: &mut Controller, context: &Context<'_>, resources: Vec<ReplaceConfigs>, mode| {
+            c.replace_configs(context, &resources, mode)
+        };
+    /// Registers a broker; the inner error is the controller's refusal.
+    register_broker / register_broker_blocking(broker: BrokerToRegister) -> Result<BrokerEpoch, ApiError> =
+        |c: &mut Controller, context: &Context<'_>, broker: BrokerToRegister| {
+            c.register_broker(context, &broker)
+        };
+    /// Forgets a broker; the inner error is the controller's refusal.
+    unregister_broker / unregister_broker_blocking(id: NodeId) -> Result<(), ApiError> =
+        |c: &mut Controller, context: &Context<'_>, id| c.unregister_broker(context, id);
+    /// Says that a broker is alive; the inner error is the controller's refusal.
+    broker_heartbeat / broker_heartbeat_blocking(heartbeat: BrokerHeartbeat) -> Result<HeartbeatReply, ApiError> =
+        |c: &mut Controller, context: &Context<'_>, heartbeat| c.broker_heartbeat(context, heartbeat);
+    /// Gives a broker producer ids; the inner error is the controller's refusal.
+    allocate_producer_ids / allocate_producer_ids_blocking(broker: NodeId, epoch: BrokerEpoch) -> Result<ProducerIdBlock, ApiError> =
+        |c: &mut Controller, context: &Context<'_>, broker, epoch| {
+            c.allocate_producer_ids(context, broker, epoch)
+        };
+    /// Changes ISRs as their leader says; the inner error is the controller's refusal.
+    alter_partitions / alter_partitions_blocking(leader: (NodeId, BrokerEpoch), claims: Vec<AlterPartition>) -> Result<AlteredPartitions, ApiError> =
+        |c: &mut Controller, context: &Context<'_>, leader, claims: Vec<AlterPartition>| {
+            c.alter_partitions(context, leader, &claims)
+        };
 }

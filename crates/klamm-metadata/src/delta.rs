@@ -43,7 +43,7 @@ impl MetadataDelta {
     }
 
     /// Says up to where the log has been read.
-    pub fn set_provenance(&mut self, provenance: Provenance) {
+    pub fn read_to(&mut self, provenance: Provenance) {
         self.image.provenance = provenance;
     }
 
@@ -76,8 +76,8 @@ impl MetadataDelta {
                 let next = self.known_broker(r.broker_id)?.merged(r)?;
                 self.put_broker(next);
             }
-            R::FenceBroker(r) => self.set_fenced(r.id, r.epoch, Fencing::Fenced)?,
-            R::UnfenceBroker(r) => self.set_fenced(r.id, r.epoch, Fencing::Unfenced)?,
+            R::FenceBroker(r) => self.fence_or_unfence(r.id, r.epoch, Fencing::Fenced)?,
+            R::UnfenceBroker(r) => self.fence_or_unfence(r.id, r.epoch, Fencing::Unfenced)?,
             R::Topic(r) => self.create_topic(r)?,
             R::RemoveTopic(r) => self.remove_topic(r)?,
             R::Partition(r) => self.put_partition(r)?,
@@ -136,7 +136,12 @@ impl MetadataDelta {
         self.put_broker(BrokerRegistration::from_record(record));
     }
 
-    fn set_fenced(&mut self, id: i32, epoch: i64, fencing: Fencing) -> Result<(), ReplayError> {
+    fn fence_or_unfence(
+        &mut self,
+        id: i32,
+        epoch: i64,
+        fencing: Fencing,
+    ) -> Result<(), ReplayError> {
         let broker = self.existing_broker(id, epoch)?;
         let fenced = matches!(fencing, Fencing::Fenced);
         self.put_broker(BrokerRegistration { fenced, ..BrokerRegistration::clone(broker) });

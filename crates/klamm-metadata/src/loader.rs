@@ -59,12 +59,12 @@ impl Loader {
     }
 
     /// Says up to where the records so far reach.
-    pub fn set_provenance(&mut self, provenance: Provenance) {
+    pub fn read_to(&mut self, provenance: Provenance) {
         self.provenance = provenance;
         // While a transaction is open, the image stays at what it has seen in full: a snapshot
         // of it must not hide the transaction's records.
         if self.open.is_none() {
-            self.delta.set_provenance(provenance);
+            self.delta.read_to(provenance);
         }
     }
 
@@ -166,12 +166,12 @@ mod tests {
             append_time: Timestamp(5),
         };
         let mut loader = loader(&[topic("a", 201)]);
-        loader.set_provenance(at(1));
+        loader.read_to(at(1));
         loader.replay(&begin()).unwrap();
-        loader.set_provenance(at(2));
+        loader.read_to(at(2));
         assert_eq!(loader.image().provenance, at(1));
         loader.replay(&end()).unwrap();
-        loader.set_provenance(at(3));
+        loader.read_to(at(3));
         assert_eq!(loader.take().0.provenance, at(3));
     }
 }

@@ -157,7 +157,7 @@ fn log() -> impl Strategy<Value = Vec<MetadataRecord>> {
 fn cluster() -> MetadataDelta {
     let mut delta = MetadataDelta::new(&MetadataImage::default());
     for record in bootstrap_records(MetadataVersion::LATEST_STABLE) {
-        delta.replay(&record.record).unwrap();
+        delta.replay(&record.record).expect("the first records of a cluster fit");
     }
     delta
 }
@@ -249,7 +249,7 @@ proptest! {
 fn replay(records: &[MetadataRecord], last: impl Into<MetadataRecord>) -> Option<ReplayError> {
     let mut delta = cluster();
     for record in records {
-        delta.replay(record).unwrap();
+        delta.replay(record).expect("what comes before fits");
     }
     delta.replay(&last.into()).err()
 }
