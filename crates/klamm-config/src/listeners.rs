@@ -104,7 +104,8 @@ impl fmt::Display for Listener {
 pub struct ListenersConfig {
     /// What is listened on, controller listeners included.
     pub listeners: Vec<Listener>,
-    /// What clients and brokers are told; port 0 stands for the port that the listener got.
+    /// What clients and brokers are told; port 0 stands for the port that the listener got, an
+    /// empty host for the machine's own name.
     pub advertised: Vec<Listener>,
     /// Listeners that belong to the controller.
     pub controller_names: Vec<ListenerName>,
@@ -174,7 +175,7 @@ pub(crate) fn read(r: &Reader<'_>, roles: Roles) -> ListenersConfig {
     check_listeners(r, &listeners);
     let advertised = match r.set_text("advertised.listeners") {
         Some(text) if !text.trim().is_empty() => parse_advertised(r, &listeners, &map),
-        _ => listeners.iter().filter(|l| !controller_names.contains(&l.name)).cloned().collect(),
+        _ => derived_advertised(r, &listeners, &controller_names),
     };
     let inter_broker = inter_broker_listener(r, &advertised);
     let config = ListenersConfig { listeners, advertised, controller_names, inter_broker };
@@ -253,7 +254,7 @@ fn parse_advertised(r: &Reader<'_>, listeners: &[Listener], map: &ProtocolMap) -
     let key = "advertised.listeners";
     let advertised = parse_list(r, key, map);
     for (i, listener) in advertised.iter().enumerate() {
-        if matches!(listener.host.as_str(), "0.0.0.0" | "::") {
+        if is_no_address(&listener.host) {
             r.refuse(key, format!("clients cannot connect to {}; name an address", listener.host));
         }
         if advertised[..i].iter().any(|other| other.name == listener.name) {
@@ -264,6 +265,26 @@ fn parse_advertised(r: &Reader<'_>, listeners: &[Listener], map: &ProtocolMap) -
         }
     }
     advertised
+}
+
+/// What is listened on is advertised too. An empty host stands for the machine's own name, which
+/// the node fills in; the address of no interface cannot be advertised.
+fn derived_advertised(
+    r: &Reader<'_>,
+    listeners: &[Listener],
+    controller_names: &[ListenerName],
+) -> Vec<Listener> {
+    let own: Vec<Listener> =
+        listeners.iter().filter(|l| !controller_names.contains(&l.name)).cloned().collect();
+    for listener in own.iter().filter(|l| is_no_address(&l.host)) {
+        let text = format!("clients cannot connect to {}; set advertised.listeners", listener.host);
+        r.refuse("listeners", text);
+    }
+    own
+}
+
+fn is_no_address(host: &str) -> bool {
+    matches!(host, "0.0.0.0" | "::")
 }
 
 fn inter_broker_listener(r: &Reader<'_>, advertised: &[Listener]) -> Option<ListenerName> {

@@ -124,6 +124,7 @@ fn listeners_that_cannot_work_are_refused() {
         ("listeners=CONTROLLER://127.0.0.1:1", "a broker needs one"),
         ("controller.listener.names=", "at least one name"),
         ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", "cannot connect to 0.0.0.0"),
+        ("listeners=PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:1", "set advertised.listeners"),
         (
             "advertised.listeners=OTHER://h:9092\nlistener.security.protocol.map=OTHER:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "OTHER is not in listeners",
@@ -157,7 +158,10 @@ fn port_zero_may_be_asked_for_twice_and_ip_versions_share_a_port() {
 #[test]
 fn an_open_listener_needs_permission_and_loopback_needs_none() {
     for host in ["", "0.0.0.0", "10.0.0.1", "broker.example", "[::]"] {
-        let file = format!("listeners=PLAINTEXT://{host}:9092,CONTROLLER://127.0.0.1:9093");
+        let file = format!(
+            "listeners=PLAINTEXT://{host}:9092,CONTROLLER://127.0.0.1:9093\n\
+             advertised.listeners=PLAINTEXT://broker.example:9092"
+        );
         check_refused(&file, &["klamm.allow.insecure.listeners=true"]);
         loaded(&format!("{file}\nklamm.allow.insecure.listeners=true"));
     }

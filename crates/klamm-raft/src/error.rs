@@ -64,6 +64,13 @@ pub enum RaftError {
         /// Their bytes.
         bytes: usize,
     },
+    /// An image that lacks records of the log: a snapshot of it would lose them.
+    StaleImage {
+        /// Up to where the image has read.
+        image: Offset,
+        /// The end of the log.
+        log: Offset,
+    },
     /// An earlier write or sync failed.
     Closed,
 }
@@ -115,6 +122,9 @@ impl fmt::Display for RaftError {
                 "records of {bytes} bytes must be committed together, more than {} fit no batch",
                 crate::BATCH_BYTES_MAX
             ),
+            Self::StaleImage { image, log } => {
+                write!(f, "the image has read up to offset {image}, the log ends at {log}")
+            }
             Self::Closed => f.write_str("the metadata log is closed after a failed write or sync"),
         }
     }

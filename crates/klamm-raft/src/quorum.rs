@@ -1,16 +1,16 @@
 //! The metadata log of a quorum of one: opened, led, appended to, snapshotted.
 
+mod load;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use klamm_env::Disk;
-use klamm_log::{AtLeastOne, Cleanup, Limits, Log, LogConfig, Opening, Origin, names};
+use klamm_log::{Log, Origin, names};
 use klamm_metadata::{MetadataImage, Provenance};
-use klamm_model::{
-    LeaderEpoch, METADATA_TOPIC, METADATA_TOPIC_ID, NodeId, Offset, Timestamp, Uuid,
-};
-use klamm_records::{BatchView, ControlRecordType, ValidBatch};
+use klamm_model::{LeaderEpoch, METADATA_TOPIC, NodeId, Offset, Timestamp, Uuid};
+use klamm_records::{ControlRecordType, ValidBatch};
 
 use crate::batch::{self, BATCH_BYTES_MAX, Place, RECORD_OVERHEAD_BYTES};
 use crate::core::{self, Known};
@@ -18,10 +18,7 @@ use crate::format::activation_records;
 use crate::quorum_state::StateVersion;
 use crate::replay::Replay;
 use crate::snapshot::{self, Contents, SnapshotFile};
-use crate::{QuorumState, RaftError, SnapshotId, Voter, tail};
-
-/// Bytes of the log that are replayed at once.
-const REPLAY_BYTES: u32 = 1024 * 1024;
+use crate::{QuorumState, RaftError, SnapshotId, Voter};
 
 /// When snapshots are written and how long they and the log are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,16 +90,6 @@ struct Kept {
     since: Timestamp,
 }
 
-/// What the files of the last life said.
-struct Found {
-    log: Log,
-    replay: Replay,
-    snapshots: Vec<SnapshotFile>,
-    bytes_replayed: u64,
-    /// Whether the voters are there other than in what formatting wrote.
-    has_voters_in_log: bool,
-}
-
 impl Quorum {
     /// Reads snapshot and log, takes over the leadership in a new epoch, and begins it. Nothing
     /// is synced: the first commit covers it.
@@ -117,7 +104,7 @@ impl Quorum {
         let dir = options.log_dir.join(names::partition_dir(METADATA_TOPIC, 0));
         disk.create_dir_all(&dir).map_err(RaftError::io(&dir))?;
         let state = QuorumState::read(disk.as_ref(), &dir)?;
-        let found = load(disk, &dir, options, wall)?;
+        let found = load::load(disk, &dir, options, wall)?;
         let voters = found.replay.voters.clone().unwrap_or_else(|| options.fixed_voters.clone());
         let provenance = found.replay.loader.image().provenance;
         let epoch = core::elect(&Known {
@@ -149,7 +136,7 @@ impl Quorum {
         if is_new_cluster {
             quorum.begin_cluster(&options.log_dir, &mut replay, wall)?;
         }
-        replay.loader.set_provenance(quorum.provenance());
+        replay.loader.read_to(quorum.provenance());
         let (image, _) = replay.loader.take();
         Ok(Opened { quorum, image, is_new_cluster })
     }
@@ -342,16 +329,20 @@ impl Quorum {
         self.unsaved_since.map(|since| Timestamp(since.0.saturating_add(interval_ms)))
     }
 
-    /// Writes a snapshot of `image`, which must say what all records appended so far say, and
-    /// drops what it makes superfluous.
+    /// Writes a snapshot of `image`, which must be of all records appended so far, and drops what
+    /// it makes superfluous.
     ///
     /// # Errors
-    /// The image cannot be written, or the disk failed.
+    /// The image is older than the log or cannot be written, or the disk failed.
     pub fn write_snapshot(
         &mut self,
         image: &MetadataImage,
         wall: Timestamp,
     ) -> Result<SnapshotId, RaftError> {
+        if image.provenance.next_offset != self.next_offset() {
+            let (image, log) = (image.provenance.next_offset, self.next_offset());
+            return Err(RaftError::StaleImage { image, log });
+        }
         self.sync()?;
         let provenance = self.provenance();
         let refuse = |what: String| RaftError::Record { offset: provenance.next_offset, what };
@@ -410,143 +401,5 @@ impl Quorum {
             return Err(RaftError::Closed);
         }
         Ok(self.log.close_clean()?)
-    }
-}
-
-fn log_config(options: &QuorumOptions) -> LogConfig {
-    LogConfig {
-        segment_bytes: options.segment_bytes,
-        segment_ms: options.segment_ms,
-        // Only snapshots say what may go.
-        cleanup: Cleanup { delete: false, compact: false },
-        retention_ms: None,
-        retention_bytes: None,
-        ..LogConfig::default()
-    }
-}
-
-fn load(
-    disk: &Arc<dyn Disk>,
-    dir: &Path,
-    options: &QuorumOptions,
-    wall: Timestamp,
-) -> Result<Found, RaftError> {
-    let mut snapshots = snapshot::list(disk.as_ref(), dir)?;
-    tail::check(disk.as_ref(), dir)?;
-    let (mut replay, newest) = load_snapshot(disk.as_ref(), &mut snapshots)?;
-    let snapshot_voters = replay.voters.take();
-    let log = open_log(disk, dir, options, (newest, wall))?;
-    if log.log_start_offset() > replay.next_offset() {
-        let what = format!(
-            "the log begins at offset {} and the newest readable snapshot ends at {}: what lies \
-             between is missing; restore the snapshot",
-            log.log_start_offset(),
-            replay.next_offset()
-        );
-        return Err(RaftError::damaged(dir, what));
-    }
-    let bytes_replayed = replay_log(&log, &mut replay)?;
-    let is_in_snapshot = newest.is_some_and(|id| id != SnapshotId::BOOTSTRAP);
-    let has_voters_in_log = replay.voters.is_some() || is_in_snapshot;
-    replay.voters = replay.voters.take().or(snapshot_voters);
-    if replay.loader.is_in_transaction() {
-        let what = "the log ends in an open metadata transaction, which is not supported yet";
-        return Err(RaftError::Record { offset: log.log_end_offset(), what: what.to_owned() });
-    }
-    Ok(Found { log, replay, snapshots, bytes_replayed, has_voters_in_log })
-}
-
-/// The newest snapshot that can be read. An older one does as well if the log reaches back to
-/// it, which is checked afterwards.
-fn load_snapshot(
-    disk: &dyn Disk,
-    snapshots: &mut Vec<SnapshotFile>,
-) -> Result<(Replay, Option<SnapshotId>), RaftError> {
-    let mut first_error = None;
-    while let Some(file) = snapshots.last() {
-        match snapshot::read(disk, file) {
-            Ok(mut replay) => {
-                let id = file.id;
-                replay.loader.set_provenance(Provenance {
-                    next_offset: id.end_offset,
-                    epoch: id.epoch,
-                    append_time: Timestamp(0),
-                });
-                return Ok((replay, Some(id)));
-            }
-            Err(error @ RaftError::Damaged { .. }) => {
-                tracing::warn!(%error, "a snapshot is not readable, an older one is tried");
-                first_error.get_or_insert(error);
-                snapshots.pop();
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    // Without any readable snapshot, what an unreadable one stood for could be missed.
-    first_error.map_or(Ok((Replay::new(), None)), Err)
-}
-
-fn open_log(
-    disk: &Arc<dyn Disk>,
-    dir: &Path,
-    options: &QuorumOptions,
-    (newest, wall): (Option<SnapshotId>, Timestamp),
-) -> Result<Log, RaftError> {
-    let config = log_config(options);
-    let entries = disk.list(dir).map_err(RaftError::io(dir))?;
-    let is_log = |name: &str| names::base_offset(name, names::LOG_SUFFIX).is_some();
-    if !entries.iter().any(|entry| is_log(&entry.name))
-        && newest.is_none_or(|id| id == SnapshotId::BOOTSTRAP)
-    {
-        return Ok(Log::create(disk, dir, Some(METADATA_TOPIC_ID), config, wall)?);
-    }
-    let start = newest.map_or(Offset::ZERO, |id| id.end_offset);
-    let opening =
-        Opening { was_clean: false, recovery_point: Offset::ZERO, log_start_offset: Offset::ZERO };
-    let (log, _) = Log::open(disk, dir, config.clone(), opening, wall)?;
-    if log.log_end_offset() >= start {
-        return Ok(log);
-    }
-    // The snapshot is ahead of the log: it holds everything that is committed, and the log
-    // begins anew behind it (Kafka: `truncateToLatestSnapshot`).
-    tracing::warn!(log_end_offset = %log.log_end_offset(), snapshot_end_offset = %start, "the log ends before the newest snapshot and begins anew");
-    drop(log);
-    for entry in disk.list(dir).map_err(RaftError::io(dir))? {
-        if is_log(&entry.name) {
-            let path = dir.join(&entry.name);
-            disk.remove_file(&path).map_err(RaftError::io(&path))?;
-        }
-    }
-    let opening = Opening { was_clean: false, recovery_point: start, log_start_offset: start };
-    Ok(Log::open(disk, dir, config, opening, wall)?.0)
-}
-
-/// Replays the log from where the snapshot ends; gives how many bytes that were.
-fn replay_log(log: &Log, replay: &mut Replay) -> Result<u64, RaftError> {
-    let end = log.log_end_offset();
-    let mut total = 0;
-    loop {
-        let offset = replay.next_offset();
-        if offset >= end {
-            return Ok(total);
-        }
-        let limits =
-            Limits { bytes_max: REPLAY_BYTES, at_least_one: AtLeastOne::Batch, upper: end };
-        let refuse = |what: String| RaftError::Record { offset, what };
-        let read = log.view().read(offset, limits).map_err(|e| refuse(e.to_string()))?;
-        let slice = read.slice.ok_or_else(|| refuse("it is not in the log".to_owned()))?;
-        let bytes = slice.read().map_err(|e| refuse(e.to_string()))?;
-        let mut at = 0;
-        // The last batch may be cut by the limit: the next read begins with it.
-        while let Ok(batch) = BatchView::parse(&bytes[at..]) {
-            batch.check_crc().map_err(|e| refuse(e.to_string()))?;
-            replay.batch(&batch)?;
-            replay.reached(&batch);
-            at += batch.bytes().len();
-        }
-        if replay.next_offset() == offset {
-            return Err(refuse("no whole batch is there".to_owned()));
-        }
-        total += at as u64;
     }
 }

@@ -82,7 +82,7 @@ impl Replay {
 
     /// Says up to where the log has been replayed.
     pub(crate) fn reached(&mut self, batch: &BatchView<'_>) {
-        self.loader.set_provenance(Provenance {
+        self.loader.read_to(Provenance {
             next_offset: batch.header().next_offset(),
             epoch: batch.header().partition_leader_epoch,
             append_time: batch.header().max_timestamp,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::support::{FailingDisk, TempDir, env, formatted, group, options};
 use klamm_env::Disk;
-use klamm_metadata::{MetadataImage, MetadataVersion};
+use klamm_metadata::{Loader, MetadataImage, MetadataVersion, Provenance};
 use klamm_model::{LeaderEpoch, NodeId, Offset, Timestamp, Uuid};
 use klamm_raft::{Opened, Quorum, QuorumOptions, RaftError, SnapshotRules, Voter};
 
@@ -17,6 +17,16 @@ fn open(options: &QuorumOptions) -> Opened {
 
 fn refused(options: &QuorumOptions) -> String {
     Quorum::open(&env().disk, options, WALL).expect_err("it must not open").to_string()
+}
+
+/// The image of everything that is in the log.
+fn read_to_the_end<'l>(loader: &'l mut Loader, quorum: &Quorum) -> &'l MetadataImage {
+    loader.read_to(Provenance {
+        next_offset: quorum.next_offset(),
+        epoch: quorum.epoch(),
+        append_time: WALL,
+    });
+    loader.image()
 }
 
 fn names(image: &MetadataImage) -> Vec<String> {
@@ -119,7 +129,7 @@ fn wherever_the_power_goes_nothing_committed_is_lost() {
         let Ok(Opened { mut quorum, image, .. }) = Quorum::open(disk, options, WALL) else {
             return acknowledged;
         };
-        let mut loader = klamm_metadata::Loader::new(&image);
+        let mut loader = Loader::new(&image);
         for n in 0..6 {
             if quorum.append(&[group(n)], WALL).is_err() {
                 assert!(matches!(quorum.append(&[group(99)], WALL), Err(RaftError::Closed)));
@@ -127,7 +137,8 @@ fn wherever_the_power_goes_nothing_committed_is_lost() {
             }
             acknowledged.push(format!("t{n}"));
             loader.replay(&crate::support::topic(n)).unwrap();
-            if n % 2 == 1 && quorum.write_snapshot(loader.image(), WALL).is_err() {
+            let image = read_to_the_end(&mut loader, &quorum);
+            if n % 2 == 1 && quorum.write_snapshot(image, WALL).is_err() {
                 return acknowledged;
             }
         }
@@ -205,12 +216,13 @@ fn a_snapshot_stands_for_the_log_before_it() {
         SnapshotRules { bytes_between: 200, retention_bytes: Some(1), ..options.snapshots };
     options.segment_bytes = 400;
     let Opened { mut quorum, image, .. } = open(&options);
-    let mut loader = klamm_metadata::Loader::new(&image);
+    let mut loader = Loader::new(&image);
     for n in 0..20 {
         quorum.append(&[group(n)], WALL).unwrap();
         loader.replay(&crate::support::topic(n)).unwrap();
         if quorum.is_snapshot_due(WALL) {
-            let id = quorum.write_snapshot(loader.image(), WALL).unwrap();
+            let image = read_to_the_end(&mut loader, &quorum);
+            let id = quorum.write_snapshot(image, WALL).unwrap();
             assert_eq!(id.end_offset, quorum.next_offset());
             assert!(!quorum.is_snapshot_due(WALL));
         }
@@ -233,12 +245,15 @@ fn a_snapshot_alone_is_enough_and_a_damaged_one_gives_way_to_an_older() {
     let dir = TempDir::new();
     let options = formatted(&dir.0);
     let Opened { mut quorum, image, .. } = open(&options);
-    let mut loader = klamm_metadata::Loader::new(&image);
+    let mut loader = Loader::new(&image);
     let mut ids = Vec::new();
     for n in 0..2 {
         quorum.append(&[group(n)], WALL).unwrap();
         loader.replay(&crate::support::topic(n)).unwrap();
-        ids.push(quorum.write_snapshot(loader.image(), WALL).unwrap());
+        let stale = quorum.write_snapshot(&image, WALL);
+        assert!(matches!(stale, Err(RaftError::StaleImage { .. })));
+        let image = read_to_the_end(&mut loader, &quorum);
+        ids.push(quorum.write_snapshot(image, WALL).unwrap());
     }
     drop(quorum);
     let name = |n: usize| format!("{:020}-{:010}.checkpoint", ids[n].end_offset.0, ids[n].epoch.0);
