@@ -117,7 +117,7 @@ fn open_log(
     }
     let start = newest.map_or(Offset::ZERO, |id| id.end_offset);
     let opening =
-        Opening { was_clean: false, recovery_point: Offset::ZERO, log_start_offset: Offset::ZERO };
+        Opening { was_clean: false, recovery_point: start, log_start_offset: Offset::ZERO };
     let (log, _) = Log::open(disk, dir, config.clone(), opening, wall)?;
     if log.log_end_offset() >= start {
         return Ok(log);

@@ -338,3 +338,36 @@ fn a_group_that_fits_no_batch_is_refused_and_nothing_is_written() {
     assert_eq!(quorum.next_offset(), end);
     quorum.append(&[group(1)], WALL).unwrap();
 }
+
+#[test]
+fn a_log_larger_than_what_is_looked_at_together_is_checked_to_its_end() {
+    let dir = TempDir::new();
+    let options = formatted(&dir.0);
+    let mut quorum = open(&options).quorum;
+    let value = "x".repeat(30_000);
+    let config = |n: u32| -> Vec<bytes::Bytes> {
+        let record = klamm_persisted::metadata::ConfigRecord {
+            resource_type: 4,
+            resource_name: "".into(),
+            name: format!("k{}", n % 10).into(),
+            value: Some(value.as_str().into()),
+        };
+        vec![klamm_persisted::metadata::MetadataRecord::from(record).to_frame(0).unwrap()]
+    };
+    let groups: Vec<_> = (0..200).map(config).collect();
+    for _ in 0..4 {
+        quorum.append(&groups, WALL).unwrap();
+    }
+    drop(quorum);
+    let bytes = std::fs::read(file(&options, LOG)).unwrap();
+    assert!(bytes.len() > 20 * 1024 * 1024);
+    assert_eq!(open(&options).image.configs.len(), 1);
+    std::fs::write(file(&options, LOG), &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(open(&options).image.configs.len(), 1);
+    for at in [1_000, 9_000_000, bytes.len() - 100] {
+        let mut damaged = [&bytes[..], &bytes[..174]].concat();
+        damaged[at] ^= 1;
+        std::fs::write(file(&options, LOG), &damaged).unwrap();
+        assert!(refused(&options).contains("committed ones follow"), "{at}");
+    }
+}
