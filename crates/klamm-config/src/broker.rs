@@ -334,7 +334,7 @@ impl BrokerConfig {
 }
 
 fn read_node(r: &Reader<'_>, roles: Roles) -> NodeConfig {
-    let node_id = match (r.set_text("node.id"), r.set_text("broker.id")) {
+    let node_id = match (r.given_text("node.id"), r.given_text("broker.id")) {
         (Some(node), Some(broker)) if node.trim() != broker.trim() => {
             r.conflict(format!("node.id is {node} and broker.id is {broker}; they must agree"));
             r.number("node.id")
@@ -345,17 +345,17 @@ fn read_node(r: &Reader<'_>, roles: Roles) -> NodeConfig {
     if node_id < 0 {
         r.refuse("broker.id", "expected 0 or more".to_owned());
     }
-    let dirs_key = if r.set_text("log.dirs").is_some() { "log.dirs" } else { "log.dir" };
+    let dirs_key = if r.given_text("log.dirs").is_some() { "log.dirs" } else { "log.dir" };
     let log_dirs: Vec<PathBuf> = items(&r.text(dirs_key)).map(PathBuf::from).collect();
     if log_dirs.is_empty() || log_dirs.iter().any(|dir| dir.as_os_str().is_empty()) {
         r.refuse(dirs_key, "at least one directory is needed, and none may be empty".to_owned());
     }
-    let metadata_log_dir = r.set_text("metadata.log.dir").map(PathBuf::from);
+    let metadata_log_dir = r.given_text("metadata.log.dir").map(PathBuf::from);
     let first = log_dirs.first().cloned().unwrap_or_default();
     NodeConfig {
         node_id: NodeId(node_id),
         roles,
-        rack: r.set_text("broker.rack").filter(|rack| !rack.is_empty()),
+        rack: r.given_text("broker.rack").filter(|rack| !rack.is_empty()),
         metadata_log_dir: metadata_log_dir.unwrap_or(first),
         log_dirs,
         unstable_feature_versions: r.flag("unstable.feature.versions.enable"),
@@ -397,9 +397,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The value that somebody set, without defaults and weaker names.
-    pub(crate) fn set_text(&self, name: &'static str) -> Option<String> {
+    pub(crate) fn given_text(&self, name: &'static str) -> Option<String> {
         self.keys_read.borrow_mut().insert(name);
-        self.layers.set_value(name).map(|(value, _)| value.trim().to_owned())
+        self.layers.given(name).map(|(value, _)| value.trim().to_owned())
     }
 
     /// The value that holds; empty if there is none. A value that its key does not accept is

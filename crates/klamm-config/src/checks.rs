@@ -71,14 +71,14 @@ fn shortened(value: &str) -> String {
 
 fn check_protection(r: &Reader<'_>) {
     for key in PROTECTION_KEYS.iter().copied() {
-        if r.set_text(key).is_some_and(|value| !value.is_empty()) {
+        if r.given_text(key).is_some_and(|value| !value.is_empty()) {
             r.fail(ConfigError::Unprotected {
                 key: key.to_owned(),
                 reason: "authentication, encryption and authorisation are not built yet".to_owned(),
             });
         }
     }
-    let asked = |key, harmless| r.set_text(key).is_some_and(|value| value != harmless);
+    let asked = |key, harmless| r.given_text(key).is_some_and(|value| value != harmless);
     if asked("ssl.client.auth", "none") || asked("sasl.enabled.mechanisms", "GSSAPI") {
         r.fail(ConfigError::Unprotected {
             key: "ssl.client.auth or sasl.enabled.mechanisms".to_owned(),

@@ -121,7 +121,7 @@ fn described(
     if let Some(name) = broker_name {
         let chain = || std::iter::once((name, 1)).chain(weaker_names(name).iter().copied());
         for (name, factor) in chain() {
-            for (text, source) in set_values(layers, name) {
+            for (text, source) in given_values(layers, name) {
                 add(name, text, factor, source);
             }
         }
@@ -150,7 +150,7 @@ fn scaled_or_same(text: &str, factor: i64) -> String {
     if factor == 1 { text.to_owned() } else { scaled(text, factor) }
 }
 
-fn set_values<'a>(layers: &Layers<'a>, name: &str) -> Vec<(&'a str, ConfigSource)> {
+fn given_values<'a>(layers: &Layers<'a>, name: &str) -> Vec<(&'a str, ConfigSource)> {
     let per_broker = layers.per_broker.get(name).map(String::as_str);
     let cluster = layers.cluster.get(name).map(String::as_str);
     [

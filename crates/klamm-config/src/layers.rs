@@ -22,7 +22,7 @@ pub struct Layers<'a> {
 impl<'a> Layers<'a> {
     /// The value of one name, without its other names, and where it comes from. The default
     /// counts only as the last resort of a whole chain, so it is not looked at here.
-    pub(crate) fn set_value(&self, name: &str) -> Option<(&'a str, ConfigSource)> {
+    pub(crate) fn given(&self, name: &str) -> Option<(&'a str, ConfigSource)> {
         let dynamic = |map: &'a ConfigMap| map.get(name).map(String::as_str);
         dynamic(self.per_broker)
             .map(|value| (value, ConfigSource::DynamicBroker))
@@ -32,11 +32,11 @@ impl<'a> Layers<'a> {
 
     /// The value that holds for a key, with its weaker names and units taken into account.
     pub(crate) fn effective(&self, name: &str) -> Option<String> {
-        if let Some((value, _)) = self.set_value(name) {
+        if let Some((value, _)) = self.given(name) {
             return Some(value.to_owned());
         }
         for (weaker, factor) in weaker_names(name) {
-            if let Some((value, _)) = self.set_value(weaker) {
+            if let Some((value, _)) = self.given(weaker) {
                 return Some(scaled(value, *factor));
             }
         }

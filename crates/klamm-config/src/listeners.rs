@@ -173,7 +173,7 @@ pub(crate) fn read(r: &Reader<'_>, roles: Roles) -> ListenersConfig {
     let map = protocol_map(r, &controller_names);
     let listeners = parse_list(r, "listeners", &map);
     check_listeners(r, &listeners);
-    let advertised = match r.set_text("advertised.listeners") {
+    let advertised = match r.given_text("advertised.listeners") {
         Some(text) if !text.trim().is_empty() => parse_advertised(r, &listeners, &map),
         _ => derived_advertised(r, &listeners, &controller_names),
     };
@@ -202,7 +202,7 @@ fn protocol_map(r: &Reader<'_>, controller_names: &[ListenerName]) -> ProtocolMa
             ),
         }
     }
-    if r.set_text("listener.security.protocol.map").is_none() {
+    if r.given_text("listener.security.protocol.map").is_none() {
         for name in controller_names {
             map.entry(name.clone()).or_insert(SecurityProtocol::Plaintext);
         }
@@ -288,8 +288,8 @@ fn is_no_address(host: &str) -> bool {
 }
 
 fn inter_broker_listener(r: &Reader<'_>, advertised: &[Listener]) -> Option<ListenerName> {
-    if let Some(name) = r.set_text("inter.broker.listener.name") {
-        if r.set_text("security.inter.broker.protocol").is_some() {
+    if let Some(name) = r.given_text("inter.broker.listener.name") {
+        if r.given_text("security.inter.broker.protocol").is_some() {
             r.conflict(
                 "inter.broker.listener.name and security.inter.broker.protocol are both set; \
                  set one"
@@ -356,7 +356,7 @@ fn check_protection(r: &Reader<'_>, config: &ListenersConfig) {
 
 pub(crate) fn read_metrics(r: &Reader<'_>) -> Vec<MetricsListener> {
     let key = "klamm.metrics.listeners";
-    let required = r.set_text(key).is_some();
+    let required = r.given_text(key).is_some();
     let exposed_allowed = r.flag("klamm.allow.insecure.listeners");
     let mut listeners = Vec::new();
     for item in items(&r.text(key)) {

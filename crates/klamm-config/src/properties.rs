@@ -95,7 +95,7 @@ impl Properties {
     ///
     /// # Errors
     /// The text has no '=' or nothing before it.
-    pub fn set_override(&mut self, pair: &str) -> Result<(), PropertiesError> {
+    pub fn add_override(&mut self, pair: &str) -> Result<(), PropertiesError> {
         match pair.split_once('=') {
             Some((key, value)) if !key.trim().is_empty() => {
                 self.0.insert(key.trim().to_owned(), value.trim().to_owned());
@@ -244,10 +244,10 @@ mod tests {
     #[test]
     fn an_override_wins_and_must_be_a_pair() {
         let mut properties = Properties::parse(b"a=1").unwrap();
-        properties.set_override("a = 2").unwrap();
+        properties.add_override("a = 2").unwrap();
         assert_eq!(properties.value("a"), Some("2"));
         for pair in ["a", "=1", ""] {
-            assert!(properties.set_override(pair).is_err(), "{pair}");
+            assert!(properties.add_override(pair).is_err(), "{pair}");
         }
     }
 }

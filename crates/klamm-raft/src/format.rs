@@ -291,7 +291,7 @@ fn bootstrap_file(format: &Format, wall: Timestamp) -> Result<Vec<u8>, FormatErr
     let version = format.metadata_version;
     let mut records = bootstrap_records(version);
     for (name, level) in &format.features {
-        set_feature(&mut records, (name, *level), version)?;
+        override_feature(&mut records, (name, *level), version)?;
     }
     if !format.scram.is_empty() && !version.has_scram() {
         return Err(FormatError::Scram(format!("metadata version {version} has no SCRAM users")));
@@ -316,7 +316,7 @@ fn bootstrap_file(format: &Format, wall: Timestamp) -> Result<Vec<u8>, FormatErr
     snapshot::encode(&contents).map_err(refuse)
 }
 
-fn set_feature(
+fn override_feature(
     records: &mut Vec<VersionedRecord>,
     (name, level): (&str, i16),
     version: MetadataVersion,

@@ -344,6 +344,9 @@ impl Quorum {
             return Err(RaftError::StaleImage { image, log });
         }
         self.sync()?;
+        // Counted from here even if it fails: what fails now is not tried at every append.
+        self.bytes_since_snapshot = 0;
+        self.unsaved_since = Some(wall);
         let provenance = self.provenance();
         let refuse = |what: String| RaftError::Record { offset: provenance.next_offset, what };
         let records = image.to_records().map_err(|e| refuse(e.to_string()))?;
@@ -361,7 +364,6 @@ impl Quorum {
         let id = file.id;
         self.snapshots.retain(|kept| kept.file.id != id);
         self.snapshots.push(Kept { file, since: wall });
-        self.bytes_since_snapshot = 0;
         self.unsaved_since = None;
         self.clean(wall)?;
         Ok(id)
