@@ -12,6 +12,7 @@ use klamm_coordinator::CoordinatorHandle;
 use klamm_env::Env;
 use klamm_group_coordinator::GroupShard;
 use klamm_metadata::{ClusterImage, Endpoint};
+use klamm_metrics::{Counter, Registry, catalogue};
 use klamm_model::NodeId;
 use klamm_protocol::ApiKey;
 use klamm_records::Scratch;
@@ -48,6 +49,8 @@ pub struct Handles {
     pub producer_ids: Arc<ProducerIds>,
     /// How often each API was asked.
     pub requests: Arc<RequestCounts>,
+    /// Records and bytes that went through.
+    pub traffic: Arc<Traffic>,
 }
 
 impl fmt::Debug for Handles {
@@ -105,6 +108,12 @@ impl RequestCounts {
         }
     }
 
+    /// How often one API was asked.
+    #[must_use]
+    pub fn of(&self, key: ApiKey) -> u64 {
+        self.0.get(&key).map_or(0, |n| n.load(Ordering::Relaxed))
+    }
+
     /// The counters of the APIs that were asked.
     #[must_use]
     pub fn snapshot(&self) -> Vec<(ApiKey, u64)> {
@@ -112,5 +121,33 @@ impl RequestCounts {
         let mut all: Vec<(ApiKey, u64)> = self.0.iter().map(read).filter(|(_, n)| *n > 0).collect();
         all.sort_by_key(|(key, _)| key.code());
         all
+    }
+}
+
+/// Counters of the data path.
+#[derive(Debug)]
+pub struct Traffic {
+    pub(crate) messages_in: Arc<Counter>,
+    pub(crate) bytes_in: Arc<Counter>,
+    pub(crate) bytes_out: Arc<Counter>,
+    pub(crate) produce_requests: Arc<Counter>,
+    pub(crate) fetch_requests: Arc<Counter>,
+    pub(crate) failed_produce_requests: Arc<Counter>,
+    pub(crate) failed_fetch_requests: Arc<Counter>,
+}
+
+impl Traffic {
+    /// Counters of a registry.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        Self {
+            messages_in: registry.counter(&catalogue::MESSAGES_IN),
+            bytes_in: registry.counter(&catalogue::BYTES_IN),
+            bytes_out: registry.counter(&catalogue::BYTES_OUT),
+            produce_requests: registry.counter(&catalogue::PRODUCE_REQUESTS),
+            fetch_requests: registry.counter(&catalogue::FETCH_REQUESTS),
+            failed_produce_requests: registry.counter(&catalogue::FAILED_PRODUCE_REQUESTS),
+            failed_fetch_requests: registry.counter(&catalogue::FAILED_FETCH_REQUESTS),
+        }
     }
 }

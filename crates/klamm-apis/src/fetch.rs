@@ -176,6 +176,7 @@ fn finish(
         if !tell {
             continue;
         }
+        count(ctx, &line);
         files.extend(line.slice);
         let is_same = |topic: &FetchableTopicResponse| {
             topic.topic_id == line.key.topic_id && topic.topic == line.key.topic
@@ -190,6 +191,14 @@ fn finish(
         }
     }
     Reply::SendWithFiles(response, files)
+}
+
+fn count(ctx: &Context, line: &Line) {
+    ctx.traffic.fetch_requests.increment();
+    ctx.traffic.bytes_out.add(line.bytes());
+    if line.data.error_code != 0 {
+        ctx.traffic.failed_fetch_requests.increment();
+    }
 }
 
 /// Tells a client that asked the wrong broker which one leads (KIP-951).

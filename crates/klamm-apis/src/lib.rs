@@ -39,7 +39,7 @@ mod session;
 mod sync_group;
 mod topic_key;
 
-pub use context::{Context, Handles, RequestCounts};
+pub use context::{Context, Handles, RequestCounts, Traffic};
 pub use producer_ids::ProducerIds;
 pub use registry::{Served, served};
 pub use session::ApiService;

@@ -110,6 +110,7 @@ fn append_topic(
             continue;
         };
         let line = append(ctx, caller, &partition, data, version);
+        count(ctx, &line, data);
         if acks == Acks::All && line.error_code == 0 {
             let last_offset = Offset(line.base_offset + line.count - 1);
             if partition.high_watermark() <= last_offset {
@@ -119,6 +120,17 @@ fn append_topic(
         answered.partition_responses.push(line.response);
     }
     answered
+}
+
+fn count(ctx: &Context, line: &Line, data: &PartitionProduceData) {
+    let traffic = &ctx.traffic;
+    traffic.produce_requests.increment();
+    if line.error_code == 0 {
+        traffic.messages_in.add(line.count.unsigned_abs());
+        traffic.bytes_in.add(data.records.len() as u64);
+    } else {
+        traffic.failed_produce_requests.increment();
+    }
 }
 
 fn missing_id(ctx: &Context, topic: &TopicProduceData) -> ErrorCode {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use klamm_env::task;
 use klamm_model::{ErrorCode, NodeId, PartitionIndex, TopicId};
 use klamm_protocol::{
-    FindCoordinatorRequest, MetadataRequest, MetadataResponse, Request, metadata_request::MetadataRequestTopic,
+    FindCoordinatorRequest, MetadataRequest, MetadataResponse, Request,
+    metadata_request::MetadataRequestTopic,
 };
 use klamm_stdx::Str;
 
@@ -36,9 +37,12 @@ impl ClientOptions {
     pub fn parse(bootstrap: &str) -> Result<Self> {
         let mut parsed = Vec::new();
         for part in bootstrap.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let pair = part.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+            let pair =
+                part.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
             let Some((host, port)) = pair else {
-                return Err(ClientError::Invalid(format!("'{part}' is no broker: expected host:port")));
+                return Err(ClientError::Invalid(format!(
+                    "'{part}' is no broker: expected host:port"
+                )));
             };
             parsed.push((host.trim_matches(['[', ']']).to_owned(), port));
         }
@@ -160,8 +164,13 @@ impl Client {
     ///
     /// # Errors
     /// No broker could be asked.
-    pub async fn metadata(&mut self, topics: Option<&[Str]>, create: AutoCreate) -> Result<MetadataResponse> {
-        let wanted = |name: &Str| MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
+    pub async fn metadata(
+        &mut self,
+        topics: Option<&[Str]>,
+        create: AutoCreate,
+    ) -> Result<MetadataResponse> {
+        let wanted =
+            |name: &Str| MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
         let request = MetadataRequest {
             topics: topics.map(|names| names.iter().map(wanted).collect()),
             allow_auto_topic_creation: create == AutoCreate::Allowed,
@@ -173,7 +182,9 @@ impl Client {
             self.brokers.insert(NodeId(broker.node_id), (broker.host.to_string(), port));
         }
         for topic in &response.topics {
-            let Some(name) = topic.name.as_ref().filter(|_| topic.error_code == 0) else { continue };
+            let Some(name) = topic.name.as_ref().filter(|_| topic.error_code == 0) else {
+                continue;
+            };
             let leader = |p: &klamm_protocol::metadata_response::MetadataResponsePartition| {
                 let is_led = p.error_code == 0 && p.leader_id >= 0;
                 (p.partition_index, is_led.then_some(NodeId(p.leader_id)))
@@ -208,7 +219,8 @@ impl Client {
                 }
                 last = ErrorCode::LeaderNotAvailable;
             }
-            let may_come = create == AutoCreate::Allowed || last != ErrorCode::UnknownTopicOrPartition;
+            let may_come =
+                create == AutoCreate::Allowed || last != ErrorCode::UnknownTopicOrPartition;
             if !last.is_retriable() || !may_come {
                 break;
             }

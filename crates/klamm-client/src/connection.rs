@@ -59,7 +59,8 @@ impl Connection {
     pub async fn open(host: &str, port: u16, options: ConnectionOptions) -> Result<Self> {
         let unreachable =
             |error| ClientError::Unreachable { address: format!("{host}:{port}"), error };
-        let socket = Socket::connect(host, port, options.connect_timeout).await.map_err(unreachable)?;
+        let socket =
+            Socket::connect(host, port, options.connect_timeout).await.map_err(unreachable)?;
         let mut this = Self {
             socket,
             options,
@@ -121,7 +122,11 @@ impl Connection {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn call_version<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response> {
+    pub async fn call_version<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response> {
         self.send(request, version).await?;
         self.receive::<R>().await
     }
@@ -142,7 +147,8 @@ impl Connection {
         w.i32(0);
         head.encode(&mut w)?;
         request.encode(&mut w, version)?;
-        let len = i32::try_from(w.len() - 4).map_err(|_| ClientError::Invalid("the request is too large".into()))?;
+        let len = i32::try_from(w.len() - 4)
+            .map_err(|_| ClientError::Invalid("the request is too large".into()))?;
         w.set_i32(0, len);
         let frame = w.into_vec();
         self.socket.write_all(&frame).await.map_err(ClientError::Disconnected)?;
@@ -191,9 +197,13 @@ impl Connection {
             self.read_some(READ_BYTES).await?;
         }
         let prefix = self.received.first_chunk::<4>().expect("four bytes are there");
-        let len = usize::try_from(i32::from_be_bytes(*prefix)).ok().filter(|len| *len <= FRAME_BYTES_MAX);
+        let len =
+            usize::try_from(i32::from_be_bytes(*prefix)).ok().filter(|len| *len <= FRAME_BYTES_MAX);
         let Some(len) = len else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer's length is impossible"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the answer's length is impossible",
+            ));
         };
         while self.received.len() < 4 + len {
             let missing = 4 + len - self.received.len();

@@ -81,12 +81,18 @@ impl ClientError {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable { address, error } => write!(f, "no broker answers at {address}: {error}"),
+            Self::Unreachable { address, error } => {
+                write!(f, "no broker answers at {address}: {error}")
+            }
             Self::Disconnected(error) => write!(f, "the broker closed the connection: {error}"),
             Self::TimedOut { api } => write!(f, "the broker did not answer {api} in time"),
-            Self::NotServed { api } => write!(f, "the broker does not serve {api} in a version that we know"),
+            Self::NotServed { api } => {
+                write!(f, "the broker does not serve {api} in a version that we know")
+            }
             Self::Malformed(error) => write!(f, "the broker's answer is malformed: {error}"),
-            Self::Unencodable(error) => write!(f, "the request cannot be told to this broker: {error}"),
+            Self::Unencodable(error) => {
+                write!(f, "the request cannot be told to this broker: {error}")
+            }
             Self::Refused { code, message } => write!(f, "{message} ({code})"),
             Self::Invalid(text) | Self::Damaged(text) => f.write_str(text),
         }

@@ -6,16 +6,10 @@
 
 mod cluster;
 mod connection;
-mod consumer;
 mod error;
-mod group;
 mod partitioner;
-mod producer;
 
 pub use cluster::{AutoCreate, Client, ClientOptions, TopicInfo};
 pub use connection::{Connection, ConnectionOptions};
-pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, Start};
 pub use error::{ClientError, Result};
-pub use group::{GroupConsumer, GroupOptions};
 pub use partitioner::{Partitioner, murmur2, partition_for_key};
-pub use producer::{Acknowledged, Producer, ProducerOptions, ProducerRecord};

@@ -1,0 +1,105 @@
+//! What has to happen now and then: retention, checkpoints, removing what was deleted. One thread
+//! that sleeps in between; an idle node wakes once a minute.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use klamm_config::BrokerConfig;
+use klamm_env::net::BoundListener;
+use klamm_env::{Env, Moment, task};
+use klamm_metrics::Registry;
+use klamm_replication::Partitions;
+use tokio::sync::watch;
+
+use crate::http;
+
+/// How often renamed files and directories are looked at.
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the thread takes care of.
+pub(crate) struct Housekeeping {
+    pub(crate) env: Env,
+    pub(crate) config: Arc<BrokerConfig>,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Vec<BoundListener>,
+}
+
+impl Housekeeping {
+    /// Starts the thread; it ends when `stopped` changes.
+    pub(crate) fn start(self, stopped: watch::Receiver<bool>) -> io::Result<JoinHandle<()>> {
+        task::spawn_thread("housekeeping", move || {
+            if let Err(error) = task::run_worker(self.run(stopped)) {
+                tracing::error!(%error, "housekeeping could not start");
+            }
+        })
+    }
+
+    async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+        for listener in std::mem::take(&mut self.metrics) {
+            task::spawn_local(http::serve(listener, Arc::clone(&self.registry)));
+        }
+        let retention = Duration::from_millis(self.config.log.retention_check_interval_ms.max(1));
+        let checkpoint =
+            Duration::from_millis(self.config.log.flush_offset_checkpoint_interval_ms.max(1));
+        let start = self.env.clock.now();
+        let mut due = Due {
+            retention: start + retention,
+            checkpoint: start + checkpoint,
+            removal: start + REMOVAL_INTERVAL,
+        };
+        loop {
+            let now = self.env.clock.now();
+            let next = due.retention.min(due.checkpoint).min(due.removal);
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => return,
+                () = task::sleep(next.since(now)) => {}
+            }
+            let now = self.env.clock.now();
+            if due.retention <= now || due.removal <= now {
+                self.clean_up();
+                due.removal = now + REMOVAL_INTERVAL;
+            }
+            if due.retention <= now {
+                due.retention = now + retention;
+            }
+            if due.checkpoint <= now {
+                self.checkpoint();
+                due.checkpoint = now + checkpoint;
+            }
+        }
+    }
+
+    fn clean_up(&self) {
+        let wall = self.env.clock.wall();
+        for partition in self.partitions.all() {
+            match partition.clean_up(wall) {
+                Ok(0) => {}
+                Ok(segments) => {
+                    tracing::info!(partition = %partition.name(), segments, "old segments were deleted")
+                }
+                Err(error) => {
+                    tracing::error!(partition = %partition.name(), %error, "retention failed");
+                }
+            }
+        }
+        if self.partitions.has_doomed() {
+            self.partitions.remove_doomed();
+        }
+    }
+
+    fn checkpoint(&self) {
+        if let Err(error) = self.partitions.write_checkpoints() {
+            tracing::error!(%error, "checkpoints could not be written");
+        }
+    }
+}
+
+struct Due {
+    retention: Moment,
+    checkpoint: Moment,
+    removal: Moment,
+}

@@ -1,0 +1,180 @@
+//! What new metadata means for this broker: partitions to open, lead or forget, configurations to
+//! take, groups to load.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use klamm_config::{BrokerConfig, ConfigMap, Layers, Properties, TopicConfig};
+use klamm_coordinator::CoordinatorHandle;
+use klamm_group_coordinator::{GroupShard, Request};
+use klamm_metadata::{
+    CONFIG_BROKER, CONFIG_TOPIC, Changes, ConfigResource, MetadataImage, PartitionRegistration,
+    Publisher, TopicImage,
+};
+use klamm_model::{
+    DirectoryId, GROUP_OFFSETS_TOPIC, NodeId, PartitionIndex, TopicIdPartition, TopicPartition,
+    Uuid,
+};
+use klamm_replication::{CoordinatorPartition, NewPartition, Partitions, log_config, rules};
+use klamm_stdx::Str;
+
+/// Applies metadata to the partitions of this broker.
+pub(crate) struct BrokerPublisher {
+    pub(crate) node_id: NodeId,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) groups: CoordinatorHandle<GroupShard>,
+    pub(crate) properties: Arc<Properties>,
+    pub(crate) config: Arc<BrokerConfig>,
+    /// What topics have that say nothing themselves; changes with the broker's dynamic configs.
+    pub(crate) topic_defaults: TopicConfig,
+    /// Partitions of the offsets topic whose groups are loaded here.
+    pub(crate) loaded: BTreeSet<PartitionIndex>,
+}
+
+impl Publisher for BrokerPublisher {
+    fn publish(&mut self, changes: &Changes, image: &Arc<MetadataImage>) {
+        for (topic_id, name) in &changes.topics_deleted {
+            self.partitions.delete_topic(name, *topic_id);
+            let name = name.clone();
+            self.groups.tell_all(move || Request::TopicDeleted(name.clone()));
+        }
+        if changes.configs_changed.iter().any(|resource| resource.resource_type == CONFIG_BROKER) {
+            self.on_broker_configs(image);
+        }
+        for resource in changes.configs_changed.iter().filter(|r| r.resource_type == CONFIG_TOPIC) {
+            if let Some(topic) = image.topics.by_name(&resource.name) {
+                self.reconfigure(image, topic);
+            }
+        }
+        self.assign(image, changes.partitions_changed.iter().copied());
+    }
+}
+
+impl BrokerPublisher {
+    /// Applies an image as a whole, at the start.
+    pub(crate) fn publish_all(&mut self, image: &Arc<MetadataImage>) {
+        self.on_broker_configs(image);
+        let all: Vec<TopicIdPartition> = image
+            .topics
+            .iter()
+            .flat_map(|topic| {
+                topic
+                    .partitions
+                    .keys()
+                    .map(|partition| TopicIdPartition { topic_id: topic.id, partition: *partition })
+            })
+            .collect();
+        self.assign(image, all.into_iter());
+    }
+
+    fn assign(&mut self, image: &MetadataImage, changed: impl Iterator<Item = TopicIdPartition>) {
+        let mut mine = Vec::new();
+        let mut coordinated = Vec::new();
+        for id in changed {
+            let Some(topic) = image.topics.by_id(id.topic_id) else { continue };
+            let Some(registration) = topic.partition(id.partition) else { continue };
+            if !registration.replicas.contains(&self.node_id) {
+                continue;
+            }
+            let new = self.new_partition(image, topic, id.partition, registration);
+            if &*topic.name == GROUP_OFFSETS_TOPIC {
+                coordinated.push((id.partition, new.leader_epoch.is_some()));
+            }
+            mine.push(new);
+        }
+        if mine.is_empty() {
+            return;
+        }
+        let failed = self.partitions.assign(mine);
+        for (id, error) in failed {
+            tracing::error!(partition = %id, %error, "a partition is offline");
+        }
+        for (partition, is_led) in coordinated {
+            self.coordinate(partition, is_led);
+        }
+    }
+
+    fn new_partition(
+        &self,
+        image: &MetadataImage,
+        topic: &TopicImage,
+        partition: PartitionIndex,
+        registration: &PartitionRegistration,
+    ) -> NewPartition {
+        let config = self.topic_config(image, &topic.name);
+        let named = |id: &DirectoryId| {
+            ![Uuid::DIRECTORY_UNASSIGNED, Uuid::DIRECTORY_LOST, Uuid::DIRECTORY_MIGRATING]
+                .contains(id)
+        };
+        NewPartition {
+            name: TopicPartition::new(topic.name.clone(), partition),
+            topic_id: topic.id,
+            directory: registration.directory(self.node_id).filter(named),
+            config: log_config(&config, expiration_ms(&self.config)),
+            rules: rules(&config),
+            leader_epoch: (registration.leader == Some(self.node_id))
+                .then_some(registration.leader_epoch),
+        }
+    }
+
+    fn coordinate(&mut self, partition: PartitionIndex, is_led: bool) {
+        if !is_led {
+            if self.loaded.remove(&partition) {
+                self.groups.unload(partition);
+            }
+            return;
+        }
+        let found = self.partitions.by_name(GROUP_OFFSETS_TOPIC, partition);
+        if let Some(log) = found.filter(|_| self.loaded.insert(partition)) {
+            self.groups.load(partition, Arc::new(CoordinatorPartition(log)));
+        }
+    }
+
+    fn topic_config(&self, image: &MetadataImage, topic: &Str) -> TopicConfig {
+        match image.configs_of(&ConfigResource::topic(topic.clone())) {
+            Some(configs) => self.topic_defaults.with(&text_map(configs)),
+            None => self.topic_defaults.clone(),
+        }
+    }
+
+    fn reconfigure(&self, image: &MetadataImage, topic: &TopicImage) {
+        let config = self.topic_config(image, &topic.name);
+        for partition in topic.partitions.keys() {
+            if let Some(partition) = self.partitions.by_name(&topic.name, *partition) {
+                let log = log_config(&config, expiration_ms(&self.config));
+                partition.reconfigure(log, rules(&config));
+            }
+        }
+    }
+
+    /// The broker's dynamic configs changed: topics that say nothing themselves follow.
+    fn on_broker_configs(&mut self, image: &MetadataImage) {
+        let own = configs(image, &ConfigResource::broker(self.node_id.to_string()));
+        let cluster = configs(image, &ConfigResource::broker(""));
+        if own.is_empty() && cluster.is_empty() && self.topic_defaults == self.config.topic_defaults
+        {
+            return;
+        }
+        let layers = Layers { per_broker: &own, cluster: &cluster, file: &self.properties };
+        match BrokerConfig::load_layers(&layers) {
+            Ok(loaded) => self.topic_defaults = loaded.config.topic_defaults,
+            Err(errors) => {
+                tracing::error!(%errors, "dynamic configs cannot be applied: the earlier values hold");
+                return;
+            }
+        }
+        image.topics.iter().for_each(|topic| self.reconfigure(image, topic));
+    }
+}
+
+fn configs(image: &MetadataImage, resource: &ConfigResource) -> ConfigMap {
+    image.configs_of(resource).map(|configs| text_map(configs)).unwrap_or_default()
+}
+
+fn text_map(configs: &klamm_metadata::Configs) -> ConfigMap {
+    configs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+fn expiration_ms(config: &BrokerConfig) -> i64 {
+    i64::try_from(config.log.producer_id_expiration_ms).unwrap_or(i64::MAX)
+}
