@@ -1,6 +1,7 @@
 //! Group commit: one thread per log directory syncs what has waiters; whatever arrives meanwhile
 //! joins the next round.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -16,7 +17,8 @@ pub trait Syncable: Send + Sync {
     /// What is to be synced now.
     ///
     /// # Errors
-    /// The log is not usable any more.
+    /// The log is not usable any more; with [`LogError::Io`] the directory is not either. A log
+    /// that was closed or deleted has nothing to sync, and is no error.
     fn ticket(&self) -> Result<Option<SyncTicket>, LogError>;
     /// The ticket was honoured, or could not be.
     fn on_synced(&self, ticket: &SyncTicket, result: Result<(), &io::Error>);
@@ -24,7 +26,10 @@ pub trait Syncable: Send + Sync {
 
 #[derive(Default)]
 struct Queue {
+    /// Each log once, in the order in which they asked.
     waiting: Vec<Arc<dyn Syncable>>,
+    /// The addresses of those in `waiting`, which keeps them alive.
+    is_waiting: HashSet<usize>,
     stopping: bool,
     failed: bool,
 }
@@ -69,6 +74,9 @@ impl Flusher {
     /// Has a log synced soon. Asking twice before it happens is asking once.
     pub fn request(&self, log: Arc<dyn Syncable>) {
         let mut queue = lock(&self.shared.queue);
+        if !queue.is_waiting.insert(Arc::as_ptr(&log).addr()) {
+            return;
+        }
         queue.waiting.push(log);
         if queue.waiting.len() == 1 {
             self.shared.arrived.notify_one();
@@ -84,6 +92,12 @@ impl Flusher {
         {
             tracing::error!(dir = %self.dir.display(), "a flusher panicked");
         }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -107,6 +121,7 @@ fn next_round(shared: &Shared) -> Option<Vec<Arc<dyn Syncable>>> {
         }
         queue = shared.arrived.wait(queue).expect("no holder of this lock can panic");
     }
+    queue.is_waiting.clear();
     Some(std::mem::take(&mut queue.waiting))
 }
 
@@ -120,8 +135,18 @@ fn sync_round(
     for log in round {
         let ticket = match log.ticket() {
             Ok(Some(ticket)) => ticket,
-            // Synced by an earlier request of the same round, or closed.
-            Ok(None) | Err(_) => continue,
+            // Synced by a request of its own meanwhile, or closed.
+            Ok(None) => continue,
+            Err(LogError::Io { path, error }) => {
+                has_failed = true;
+                let text = format!("{}: {error}", path.display());
+                first_error = first_error.and(Err(io::Error::new(error.kind(), text)));
+                continue;
+            }
+            Err(error) => {
+                tracing::error!(%error, "a log cannot be synced");
+                continue;
+            }
         };
         let result = if has_failed {
             Err(io::Error::other("an earlier sync in this directory failed"))

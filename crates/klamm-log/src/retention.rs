@@ -162,15 +162,15 @@ impl Log {
     /// # Errors
     /// The disk failed.
     pub fn remove_doomed(&mut self, wall: Timestamp) -> Result<(), LogError> {
-        let (due, later) =
+        let (due, later): (Vec<PendingDeletion>, _) =
             std::mem::take(&mut self.pending_deletions).into_iter().partition(|p| p.due <= wall);
         self.pending_deletions = later;
-        let due: Vec<PendingDeletion> = due;
         for file in due.into_iter().flat_map(|pending| pending.files) {
             match self.disk.remove_file(&file) {
-                Ok(()) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(LogError::io(&file)(e)),
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return self.closing_on_failure(Err(LogError::io(&file)(e)));
+                }
+                _ => {}
             }
         }
         Ok(())

@@ -10,7 +10,8 @@
 //!
 //! So a reader that sees a size finds every batch below it, and can stop at its upper bound even
 //! while the next batch is being appended. A cut of the log, which is rare, is announced before
-//! it begins; whoever fails meanwhile asks again.
+//! it begins; whoever asks meanwhile gets nothing. A slice that was given out before is as long
+//! as it was: whoever sends it finds the file shorter.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -279,20 +280,27 @@ impl LogView {
         self.cuts.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Asks again after a failure that came from the log being cut, or its start moved, meanwhile.
-    fn undisturbed<T, E: IsFromDisk>(&self, ask: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    /// An answer that no cut of the log has disturbed; nothing at all while one is under way. A
+    /// failure is asked about again if the log's start moved: the files may have gone.
+    fn undisturbed<T: Default, E: IsFromDisk>(
+        &self,
+        ask: impl Fn() -> Result<T, E>,
+    ) -> Result<T, E> {
         for _ in 0..RACES_MAX {
             let (cuts, start) = (self.cuts.load(Ordering::Acquire), self.log_start_offset());
+            if cuts % 2 == 1 {
+                break;
+            }
             let result = ask();
-            let is_disturbed = cuts % 2 == 1
-                || cuts != self.cuts.load(Ordering::Acquire)
-                || start != self.log_start_offset();
+            if cuts != self.cuts.load(Ordering::Acquire) {
+                continue;
+            }
             match result {
-                Err(error) if is_disturbed && error.is_from_disk() => {}
+                Err(error) if start != self.log_start_offset() && error.is_from_disk() => {}
                 result => return result,
             }
         }
-        ask()
+        Ok(T::default())
     }
 
     /// The remembered batch of `segment` that holds `offset`, or is the first after it.
