@@ -89,8 +89,10 @@ impl Log {
         let mut rest = found.into_iter().peekable();
         while let Some(segment) = rest.next() {
             let next = rest.peek().map(|next| next.base_offset);
+            // A segment that was sealed at the recovery point may have been sealed after the sync:
+            // then its batches are on the disk, its indexes perhaps not.
             let is_settled =
-                opening.was_clean || next.is_some_and(|next| next <= opening.recovery_point);
+                opening.was_clean || next.is_some_and(|next| next < opening.recovery_point);
             let rebuilt = match next {
                 Some(next) if is_settled => {
                     load_sealed(&segment, self.config.index_interval_bytes)?;

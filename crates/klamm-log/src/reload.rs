@@ -97,7 +97,10 @@ impl Log {
         &mut self,
         checked_from: Option<Offset>,
     ) -> Result<(), LogError> {
-        let mut from = self.log_start_offset();
+        // What lies below the log's start, in a segment that is still there, is not wasted: a
+        // transaction may have begun in it.
+        let first = self.view.segments.load().first().map(|segment| segment.base_offset);
+        let mut from = first.unwrap_or(self.log_start_offset());
         self.producers = ProducerState::default();
         let newest_believed = checked_from.unwrap_or(self.log_end_offset());
         for (offset, path) in self.snapshots()?.into_iter().rev() {
@@ -109,7 +112,7 @@ impl Log {
             match decode_snapshot(&bytes.unwrap_or_default()) {
                 Ok(state) => {
                     self.producers = state;
-                    from = from.max(offset);
+                    from = offset;
                     break;
                 }
                 Err(error) => {
