@@ -17,8 +17,6 @@ pub(crate) struct Caller {
     pub(crate) listener_name: Rc<str>,
     /// What that listener is for.
     pub(crate) listener: Listener,
-    /// The connection.
-    pub(crate) connection_id: u64,
 }
 
 impl Caller {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use klamm_config::{BrokerConfig, Properties};
 use klamm_controller::{ControllerHandle, MetadataHandle};
@@ -12,7 +13,7 @@ use klamm_coordinator::CoordinatorHandle;
 use klamm_env::Env;
 use klamm_group_coordinator::GroupShard;
 use klamm_metadata::{ClusterImage, Endpoint};
-use klamm_metrics::{Counter, Registry, catalogue};
+use klamm_metrics::{Counter, Histogram, Registry, catalogue};
 use klamm_model::NodeId;
 use klamm_protocol::ApiKey;
 use klamm_records::Scratch;
@@ -134,6 +135,7 @@ pub struct Traffic {
     pub(crate) fetch_requests: Arc<Counter>,
     pub(crate) failed_produce_requests: Arc<Counter>,
     pub(crate) failed_fetch_requests: Arc<Counter>,
+    durations: HashMap<ApiKey, Arc<Histogram>>,
 }
 
 impl Traffic {
@@ -148,6 +150,19 @@ impl Traffic {
             fetch_requests: registry.counter(&catalogue::FETCH_REQUESTS),
             failed_produce_requests: registry.counter(&catalogue::FAILED_PRODUCE_REQUESTS),
             failed_fetch_requests: registry.counter(&catalogue::FAILED_FETCH_REQUESTS),
+            durations: crate::served()
+                .into_iter()
+                .map(|api| {
+                    (api.key, registry.histogram(&catalogue::REQUEST_SECONDS, api.key.name()))
+                })
+                .collect(),
+        }
+    }
+
+    /// A request took this long.
+    pub(crate) fn took(&self, key: ApiKey, duration: Duration) {
+        if let Some(histogram) = self.durations.get(&key) {
+            histogram.record(duration.as_secs_f64());
         }
     }
 }

@@ -29,6 +29,9 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
+/// From here on leader epochs are told.
+const LEADER_EPOCHS_FROM: i16 = 4;
+
 pub(crate) struct ListOffsets;
 
 impl Api for ListOffsets {
@@ -51,7 +54,7 @@ impl Api for ListOffsets {
                     Some(partition) => find(&partition, isolation, asked, version),
                     None => Err(ErrorCode::UnknownTopicOrPartition),
                 };
-                answer(asked.partition_index, found)
+                answer(asked.partition_index, found, version)
             };
             let partitions = topic.partitions.iter().map(line).collect();
             response.topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
@@ -113,6 +116,7 @@ fn find(
 fn answer(
     partition_index: i32,
     found: Result<Option<Found>, ErrorCode>,
+    version: i16,
 ) -> ListOffsetsPartitionResponse {
     let mut line = ListOffsetsPartitionResponse {
         partition_index,
@@ -125,7 +129,8 @@ fn answer(
         Ok(Some(found)) => {
             line.timestamp = found.timestamp.0;
             line.offset = found.offset.0;
-            line.leader_epoch = found.leader_epoch.map_or(-1, |epoch| epoch.0);
+            let leader_epoch = found.leader_epoch.filter(|_| version >= LEADER_EPOCHS_FROM);
+            line.leader_epoch = leader_epoch.map_or(-1, |epoch| epoch.0);
         }
         Ok(None) => {}
         Err(code) => line.error_code = code.code(),

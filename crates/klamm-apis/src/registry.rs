@@ -111,8 +111,14 @@ fn start<A: Api + 'static>(
                 return Call::Now(Reply::Close(format!("{} v{version}: {error}", head.api_key)));
             }
         };
+    let begun = ctx.env.clock.now();
     let future = A::handle(Rc::clone(ctx), caller, request, version);
-    Call::Later(Box::pin(async move { into_frame(&head, version, future.await) }))
+    let ctx = Rc::clone(ctx);
+    Call::Later(Box::pin(async move {
+        let reply = into_frame(&head, version, future.await);
+        ctx.traffic.took(head.api_key, ctx.env.clock.now().since(begun));
+        reply
+    }))
 }
 
 #[cfg(test)]

@@ -57,7 +57,6 @@ impl ApiSession {
                     address: self.peer.address,
                     listener_name: Rc::clone(&self.peer.listener),
                     listener: self.listener,
-                    connection_id: self.peer.connection_id,
                 });
                 self.last_caller = Some(Rc::clone(&caller));
                 caller

@@ -83,9 +83,23 @@ impl Registry {
         F: Fn() -> f64 + Send + Sync + 'static,
     {
         assert_eq!(metric.kind, Kind::Gauge, "{} is no gauge", metric.name);
+        self.put_function(metric, label_value, Box::new(value));
+    }
+
+    /// Says where the value of a counter comes from that somebody else counts. It must never go
+    /// down; else as [`Registry::gauge`].
+    pub fn counted_elsewhere<F>(&self, metric: &'static Metric, label_value: &str, value: F)
+    where
+        F: Fn() -> u64 + Send + Sync + 'static,
+    {
+        assert_eq!(metric.kind, Kind::Counter, "{} is no counter", metric.name);
+        self.put_function(metric, label_value, Box::new(move || value() as f64));
+    }
+
+    fn put_function(&self, metric: &'static Metric, label_value: &str, value: GaugeFunction) {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         series.retain(|s| !is_same(s, metric, label_value));
-        push(&mut series, metric, label_value, Source::Gauge(Box::new(value)));
+        push(&mut series, metric, label_value, Source::Gauge(value));
     }
 
     /// Metrics that are declared and that nothing feeds; a node's test wants none.

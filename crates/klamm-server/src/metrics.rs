@@ -1,17 +1,17 @@
 //! Feeds the metrics that are read when somebody asks for them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use klamm_apis::RequestCounts;
 use klamm_controller::MetadataHandle;
 use klamm_metrics::{Registry, catalogue as m};
 use klamm_network::NetworkStats;
-use klamm_replication::Partitions;
+use klamm_replication::{Partition, Partitions};
 
 /// What metrics are read from.
 pub(crate) struct Sources {
     pub(crate) network: Arc<NetworkStats>,
-    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) partitions: Weak<Partitions>,
     pub(crate) metadata: MetadataHandle,
     pub(crate) requests: Arc<RequestCounts>,
 }
@@ -22,18 +22,19 @@ pub(crate) fn register(registry: &Registry, sources: Sources) {
     let stats = Arc::clone(&network);
     registry.gauge(&m::CONNECTION_COUNT, "", move || stats.snapshot().connections_open as f64);
     let stats = Arc::clone(&network);
-    registry
-        .gauge(&m::CONNECTIONS_OPENED, "", move || stats.snapshot().connections_accepted as f64);
-    registry
-        .gauge(&m::EXPIRED_CONNECTIONS, "", move || network.snapshot().connections_expired as f64);
-    let all = Arc::clone(&partitions);
-    registry.gauge(&m::PARTITION_COUNT, "", move || all.len() as f64);
-    let all = Arc::clone(&partitions);
-    let led = move || all.all().iter().filter(|p| p.leader_epoch().is_some()).count() as f64;
-    registry.gauge(&m::LEADER_COUNT, "", led);
-    let all = Arc::clone(&partitions);
-    let offline = move || all.all().iter().filter(|p| p.is_offline()).count() as f64;
-    registry.gauge(&m::OFFLINE_REPLICA_COUNT, "", offline);
+    let opened = move || stats.snapshot().connections_accepted;
+    registry.counted_elsewhere(&m::CONNECTIONS_OPENED, "", opened);
+    let expired = move || network.snapshot().connections_expired;
+    registry.counted_elsewhere(&m::EXPIRED_CONNECTIONS, "", expired);
+    let count = move |is_counted: fn(&Partition) -> bool| {
+        let all = partitions.upgrade().map(|partitions| partitions.all()).unwrap_or_default();
+        all.iter().filter(|partition| is_counted(partition)).count() as f64
+    };
+    let counted = count.clone();
+    registry.gauge(&m::PARTITION_COUNT, "", move || counted(|_| true));
+    let counted = count.clone();
+    registry.gauge(&m::LEADER_COUNT, "", move || counted(|p| p.leader_epoch().is_some()));
+    registry.gauge(&m::OFFLINE_REPLICA_COUNT, "", move || count(Partition::is_offline));
     let image = metadata.clone();
     registry.gauge(&m::GLOBAL_TOPIC_COUNT, "", move || image.image().topics.len() as f64);
     let image = metadata.clone();
@@ -53,6 +54,29 @@ pub(crate) fn register(registry: &Registry, sources: Sources) {
     registry.gauge(&m::ACTIVE_CONTROLLER_COUNT, "", || 1.0);
     for key in klamm_apis::served().iter().map(|api| api.key) {
         let requests = Arc::clone(&requests);
-        registry.gauge(&m::REQUESTS, key.name(), move || requests.of(key) as f64);
+        registry.counted_elsewhere(&m::REQUESTS, key.name(), move || requests.of(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use klamm_apis::Traffic;
+
+    use super::*;
+
+    #[test]
+    fn every_declared_metric_is_fed() {
+        let registry = Registry::default();
+        register(
+            &registry,
+            Sources {
+                network: Arc::default(),
+                partitions: Weak::new(),
+                metadata: MetadataHandle::default(),
+                requests: Arc::default(),
+            },
+        );
+        let _traffic = Traffic::new(&registry);
+        assert_eq!(registry.unfed(), Vec::<&str>::new());
     }
 }

@@ -118,7 +118,7 @@ impl Node {
         let addresses = names.into_iter().zip(network.addresses().iter().copied()).collect();
         let metadata = core.controller.metadata().clone();
         let (network_stats, partitions) =
-            (Arc::clone(network.stats()), Arc::clone(&core.partitions));
+            (Arc::clone(network.stats()), Arc::downgrade(&core.partitions));
         metrics::register(
             &registry,
             Sources { network: network_stats, partitions, metadata, requests },
