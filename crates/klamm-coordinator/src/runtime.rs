@@ -9,7 +9,7 @@ use klamm_model::{ErrorCode, PartitionIndex};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::shard::{PartitionLog, Shard};
-use crate::task::{Command, run};
+use crate::task::{Command, Orders, run};
 
 /// Requests and orders that may wait for a coordinator's thread; more are told to come back.
 pub const QUEUE_MAX: usize = 16_384;
@@ -31,12 +31,14 @@ impl<S: Shard> Coordinator<S> {
     /// The thread could not be started.
     pub fn start(name: &str, clock: Arc<dyn Clock>, factory: Factory<S>) -> io::Result<Self> {
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
+        let orders = Arc::<Orders<S>>::default();
+        let for_thread = Arc::clone(&orders);
         let thread = task::spawn_thread(name, move || {
-            if let Err(error) = task::run_worker(run(clock, factory, queue)) {
+            if let Err(error) = task::run_worker(run(clock, factory, queue, for_thread)) {
                 tracing::error!(%error, "a coordinator could not start");
             }
         })?;
-        Ok(Self { handle: CoordinatorHandle { commands }, thread })
+        Ok(Self { handle: CoordinatorHandle { commands, orders }, thread })
     }
 
     /// A handle for those who have requests.
@@ -47,8 +49,7 @@ impl<S: Shard> Coordinator<S> {
 
     /// Ends the thread; whoever waits is told to look elsewhere.
     pub fn stop(self) {
-        // The queue may be full or the thread gone; dropping the last handle ends it as well.
-        drop(self.handle.commands.try_send(Command::Stop));
+        self.handle.orders.put(Command::Stop);
         drop(self.handle);
         if self.thread.join().is_err() {
             tracing::error!("a coordinator panicked");
@@ -60,11 +61,12 @@ impl<S: Shard> Coordinator<S> {
 #[derive(Debug)]
 pub struct CoordinatorHandle<S: Shard> {
     commands: mpsc::Sender<Command<S>>,
+    orders: Arc<Orders<S>>,
 }
 
 impl<S: Shard> Clone for CoordinatorHandle<S> {
     fn clone(&self) -> Self {
-        Self { commands: self.commands.clone() }
+        Self { commands: self.commands.clone(), orders: Arc::clone(&self.orders) }
     }
 }
 
@@ -101,24 +103,17 @@ impl<S: Shard> CoordinatorHandle<S> {
 
     /// This broker leads `partition` now.
     pub fn load(&self, partition: PartitionIndex, log: Arc<dyn PartitionLog>) {
-        self.order(Command::Load { partition, log });
+        self.orders.put(Command::Load { partition, log });
     }
 
     /// This broker leads `partition` no more.
     pub fn unload(&self, partition: PartitionIndex) {
-        self.order(Command::Unload { partition });
+        self.orders.put(Command::Unload { partition });
     }
 
     /// Tells every shard, without waiting for answers.
     pub fn tell_all(&self, request: impl Fn() -> S::Request + Send + 'static) {
         let (reply, _) = oneshot::channel();
-        self.order(Command::RequestAll { request: Box::new(request), reply });
-    }
-
-    /// Orders come from the metadata publisher's thread and must not be lost; it may wait.
-    fn order(&self, command: Command<S>) {
-        if self.commands.blocking_send(command).is_err() {
-            tracing::debug!("an order came after the coordinator's end");
-        }
+        self.orders.put(Command::RequestAll { request: Box::new(request), reply });
     }
 }

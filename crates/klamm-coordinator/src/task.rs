@@ -1,8 +1,8 @@
 //! The loop of a coordinator's thread.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use klamm_env::{Clock, Moment, task};
 use klamm_model::{ErrorCode, PartitionIndex};
@@ -36,6 +36,36 @@ pub(crate) enum Command<S: Shard> {
     Stop,
 }
 
+/// Orders come from the metadata publisher: they must not be lost and it must not wait. There are
+/// never more of them than partitions and deleted topics, so nothing else bounds them.
+pub(crate) struct Orders<S: Shard> {
+    queue: Mutex<VecDeque<Command<S>>>,
+    arrived: Notify,
+}
+
+impl<S: Shard> Default for Orders<S> {
+    fn default() -> Self {
+        Self { queue: Mutex::default(), arrived: Notify::new() }
+    }
+}
+
+impl<S: Shard> std::fmt::Debug for Orders<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Orders").finish_non_exhaustive()
+    }
+}
+
+impl<S: Shard> Orders<S> {
+    pub(crate) fn put(&self, command: Command<S>) {
+        self.queue.lock().expect("no holder of this lock can panic").push_back(command);
+        self.arrived.notify_one();
+    }
+
+    fn take(&self) -> VecDeque<Command<S>> {
+        std::mem::take(&mut self.queue.lock().expect("no holder of this lock can panic"))
+    }
+}
+
 struct Loop<S: Shard> {
     clock: Arc<dyn Clock>,
     factory: Factory<S>,
@@ -50,6 +80,7 @@ pub(crate) async fn run<S: Shard>(
     clock: Arc<dyn Clock>,
     factory: Factory<S>,
     mut queue: mpsc::Receiver<Command<S>>,
+    orders: Arc<Orders<S>>,
 ) {
     let mut this = Loop {
         clock,
@@ -60,7 +91,10 @@ pub(crate) async fn run<S: Shard>(
         stopped: false,
     };
     while !this.stopped {
-        this.wait(&mut queue).await;
+        this.wait(&mut queue, &orders).await;
+        for order in orders.take() {
+            this.on_command(order);
+        }
         for _ in 0..COMMANDS_PER_TURN {
             match queue.try_recv() {
                 Ok(command) => this.on_command(command),
@@ -78,7 +112,7 @@ impl<S: Shard> Loop<S> {
     }
 
     /// Waits for a command, a commit or a timer; not at all while a shard is loading.
-    async fn wait(&mut self, queue: &mut mpsc::Receiver<Command<S>>) {
+    async fn wait(&mut self, queue: &mut mpsc::Receiver<Command<S>>, orders: &Orders<S>) {
         if !self.loading.is_empty() {
             return;
         }
@@ -90,6 +124,7 @@ impl<S: Shard> Loop<S> {
                 Some(command) => self.on_command(command),
                 None => self.stopped = true,
             },
+            () = orders.arrived.notified() => {}
             () = self.advanced.notified() => {}
             () = timer => {}
         }
