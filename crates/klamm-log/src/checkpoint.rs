@@ -99,7 +99,7 @@ impl OffsetCheckpoint {
         let bytes = durable::read(disk, &self.path, CHECKPOINT_BYTES_MAX)
             .map_err(LogError::io(&self.path))?;
         let Some(bytes) = bytes else { return Ok(Vec::new()) };
-        match parse_lines(&bytes, parse_offset) {
+        match parse_offsets(&bytes) {
             Ok(entries) => Ok(entries),
             Err(error) => {
                 tracing::warn!(file = %self.path.display(), %error, "checkpoint ignored: logs are recovered instead");
@@ -142,12 +142,7 @@ pub(crate) fn read_leader_epochs(
 ) -> Result<Option<Vec<(LeaderEpoch, Offset)>>, LogError> {
     let bytes = durable::read(disk, path, CHECKPOINT_BYTES_MAX).map_err(LogError::io(path))?;
     let Some(bytes) = bytes else { return Ok(None) };
-    let parsed = parse_lines(&bytes, |line| {
-        let (epoch, offset) = line.split_once(' ')?;
-        let epoch = epoch.parse().ok().filter(|epoch| *epoch >= 0)?;
-        let offset = offset.trim().parse().ok().filter(|offset| *offset >= 0)?;
-        Some((LeaderEpoch(epoch), Offset(offset)))
-    });
+    let parsed = parse_leader_epochs(&bytes);
     match parsed {
         Ok(entries) => Ok(Some(entries)),
         Err(error) => {
@@ -155,6 +150,23 @@ pub(crate) fn read_leader_epochs(
             Ok(None)
         }
     }
+}
+
+pub(crate) fn parse_leader_epochs(
+    bytes: &[u8],
+) -> Result<Vec<(LeaderEpoch, Offset)>, CheckpointError> {
+    parse_lines(bytes, |line| {
+        let (epoch, offset) = line.split_once(' ')?;
+        let epoch = epoch.parse().ok().filter(|epoch| *epoch >= 0)?;
+        let offset = offset.trim().parse().ok().filter(|offset| *offset >= 0)?;
+        Some((LeaderEpoch(epoch), Offset(offset)))
+    })
+}
+
+pub(crate) fn parse_offsets(
+    bytes: &[u8],
+) -> Result<Vec<(TopicPartition, Offset)>, CheckpointError> {
+    parse_lines(bytes, parse_offset)
 }
 
 pub(crate) fn write_leader_epochs(

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -12,7 +13,13 @@ use klamm_env::{Disk, task};
 use crate::error::LogError;
 use crate::sync::SyncTicket;
 
-/// A log whose appends can be made durable. Called on the flusher's thread.
+/// A round of fewer logs is synced one after another.
+const PARALLEL_FROM: usize = 4;
+/// Syncs at once in a larger round: the file system commits them together. On a machine with two
+/// cores 16 files took 5.3 ms one after another, 2.1 ms in four lanes; 64 files 23 and 8.7 ms.
+const LANES: usize = 4;
+
+/// A log whose appends can be made durable. Called on the flusher's threads.
 pub trait Syncable: Send + Sync {
     /// What is to be synced now.
     ///
@@ -104,7 +111,7 @@ impl Drop for Flusher {
 fn run(shared: &Shared, disk: &dyn Disk, on_failure: &dyn Fn(&io::Error)) {
     while let Some(round) = next_round(shared) {
         let has_failed = lock(&shared.queue).failed;
-        if let Err(error) = sync_round(round, disk, has_failed)
+        if let Err(error) = sync_round(&round, disk, has_failed)
             && !has_failed
         {
             lock(&shared.queue).failed = true;
@@ -125,41 +132,56 @@ fn next_round(shared: &Shared) -> Option<Vec<Arc<dyn Syncable>>> {
     Some(std::mem::take(&mut queue.waiting))
 }
 
-/// Syncs a round; every log hears of its own outcome. After a failure nothing is synced any more.
+/// Syncs a round; every log hears of its own outcome. After a failure no further sync begins.
 fn sync_round(
-    round: Vec<Arc<dyn Syncable>>,
+    round: &[Arc<dyn Syncable>],
     disk: &dyn Disk,
-    mut has_failed: bool,
-) -> io::Result<()> {
-    let mut first_error = Ok(());
-    for log in round {
-        let ticket = match log.ticket() {
-            Ok(Some(ticket)) => ticket,
-            // Synced by a request of its own meanwhile, or closed.
-            Ok(None) => continue,
-            Err(LogError::Io { path, error }) => {
-                has_failed = true;
-                let text = format!("{}: {error}", path.display());
-                first_error = first_error.and(Err(io::Error::new(error.kind(), text)));
-                continue;
+    has_failed: bool,
+) -> Result<(), io::Error> {
+    let next = AtomicUsize::new(0);
+    let has_failed = AtomicBool::new(has_failed);
+    let lane = || {
+        let mut first_error = Ok(());
+        while let Some(log) = round.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = sync_log(log.as_ref(), disk, &has_failed) {
+                has_failed.store(true, Ordering::Release);
+                first_error = first_error.and(Err(error));
             }
-            Err(error) => {
-                tracing::error!(%error, "a log cannot be synced");
-                continue;
-            }
-        };
-        let result = if has_failed {
-            Err(io::Error::other("an earlier sync in this directory failed"))
-        } else {
-            ticket.sync(disk)
-        };
-        log.on_synced(&ticket, result.as_ref().copied());
-        if let Err(error) = result {
-            has_failed = true;
-            first_error = first_error.and(Err(error));
         }
+        first_error
+    };
+    if round.len() < PARALLEL_FROM {
+        return lane();
     }
-    first_error
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..LANES).map(|_| scope.spawn(lane)).collect();
+        let first = lane();
+        others.into_iter().fold(first, |outcome, other| {
+            outcome.and(other.join().unwrap_or_else(|_| Err(io::Error::other("a lane panicked"))))
+        })
+    })
+}
+
+fn sync_log(log: &dyn Syncable, disk: &dyn Disk, has_failed: &AtomicBool) -> io::Result<()> {
+    let ticket = match log.ticket() {
+        Ok(Some(ticket)) => ticket,
+        // Synced by a request of its own meanwhile, or closed.
+        Ok(None) => return Ok(()),
+        Err(LogError::Io { path, error }) => {
+            return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())));
+        }
+        Err(error) => {
+            tracing::error!(%error, "a log cannot be synced");
+            return Ok(());
+        }
+    };
+    let result = if has_failed.load(Ordering::Acquire) {
+        Err(io::Error::other("an earlier sync in this directory failed"))
+    } else {
+        ticket.sync(disk)
+    };
+    log.on_synced(&ticket, result.as_ref().copied());
+    result
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

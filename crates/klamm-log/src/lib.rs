@@ -21,6 +21,7 @@
 mod append;
 mod checkpoint;
 mod config;
+pub mod dump;
 mod epochs;
 mod error;
 mod flusher;

@@ -129,6 +129,8 @@ impl Log {
             report.bytes_cut += lost.size();
             tracing::warn!(file = %lost.path(LOG_SUFFIX).display(), bytes = lost.size(), "a segment behind a torn one was dropped");
             remove_files(self.disk.as_ref(), &lost)?;
+            // Their names must not come back behind what is appended next.
+            self.unsynced.dir(self.dir.clone());
         }
         Ok(checked_from)
     }

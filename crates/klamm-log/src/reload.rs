@@ -179,7 +179,8 @@ impl Log {
             self.view.decide_at(first_offset, header.base_offset);
         }
         let aborted = self.producers.on_marker(header, marker);
-        if checked_from.is_some_and(|from| header.base_offset >= from) {
+        let is_kept = header.base_offset >= self.log_start_offset();
+        if is_kept && checked_from.is_some_and(|from| header.base_offset >= from) {
             self.aborted.extend(aborted);
         }
     }

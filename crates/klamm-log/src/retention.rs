@@ -100,10 +100,23 @@ impl Log {
         let mut segments = Vec::clone(&self.view.segments.load());
         let doomed: Vec<Arc<Segment>> = segments.drain(..n).collect();
         let start = segments.first().map_or(self.log_end_offset(), |segment| segment.base_offset);
+        self.sync_snapshot_at(start)?;
         self.move_start(start.max(self.log_start_offset()));
         self.view.segments.store(Arc::new(segments));
         // Oldest first, so that a crash leaves no gap.
         self.doom(doomed.iter(), wall)
+    }
+
+    /// What the doomed batches said of producers is in the snapshot behind them, which must be on
+    /// the disk before they go.
+    fn sync_snapshot_at(&self, start: Offset) -> Result<(), LogError> {
+        if self.producers.is_empty() {
+            return Ok(());
+        }
+        for file in self.unsynced.files_of(start) {
+            file.sync().map_err(LogError::io(&self.dir))?;
+        }
+        self.disk.sync_dir(&self.dir).map_err(LogError::io(&self.dir))
     }
 
     fn move_start(&mut self, start: Offset) {

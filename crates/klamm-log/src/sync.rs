@@ -94,6 +94,14 @@ impl Unsynced {
         });
     }
 
+    /// The dirty files of a segment, and the snapshot at its start.
+    pub(crate) fn files_of(&self, base_offset: Offset) -> impl Iterator<Item = &Arc<dyn DiskFile>> {
+        self.dirty.iter().filter_map(move |(_, dirty)| match dirty {
+            Dirty::File { file, segment_base: Some(base) } if *base == base_offset => Some(file),
+            _ => None,
+        })
+    }
+
     /// A ticket for everything that is dirty, and `active`.
     pub(crate) fn issue(
         &mut self,

@@ -1,9 +1,11 @@
 //! A log through its public door, on a disk in memory that counts, fails and crashes.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod append;
 mod batches;
 mod cuts;
 mod disk;
+mod dump;
 mod failures;
 mod flusher;
 mod kafka;

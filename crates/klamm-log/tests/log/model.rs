@@ -13,7 +13,7 @@ use crate::disk::MemoryDisk;
 const STEPS_MAX: usize = 40;
 const CASES: u32 = 300;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Append(usize),
     Produce(i64),
@@ -63,6 +63,9 @@ impl Batch {
         self.base + self.values.len() as i64
     }
 }
+
+/// Whose, its first offset, and its marker with whether it aborts.
+type Transaction = (i64, i64, Option<(i64, bool)>);
 
 struct World {
     disk: Arc<MemoryDisk>,
@@ -127,9 +130,9 @@ impl World {
         assert!(append(&mut self.log, &spec.clone().by(id, 0, 1_000_000)).is_err());
     }
 
-    /// All transactions: whose, first offset, marker and whether it aborts.
-    fn transactions(&self) -> Vec<(i64, i64, Option<(i64, bool)>)> {
-        let mut found: Vec<(i64, i64, Option<(i64, bool)>)> = Vec::new();
+    /// All transactions, by the batches that there are.
+    fn transactions(&self) -> Vec<Transaction> {
+        let mut found: Vec<Transaction> = Vec::new();
         for batch in self.batches.iter().filter(|batch| batch.is_transactional) {
             let id = batch.producer.unwrap().0;
             let open = found.iter_mut().find(|(p, _, end)| *p == id && end.is_none());
