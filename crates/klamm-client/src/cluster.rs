@@ -1,24 +1,24 @@
-//! The cluster as a client sees it: brokers, topics, and whom to ask for what.
+//! The cluster as a client sees it: brokers, topics, and whom to ask for what. Never keeps a
+//! borrow across an await: all clones of a [`Client`] may be used at once.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::rc::Rc;
 
-use klamm_env::task;
+use klamm_env::Env;
 use klamm_model::{ErrorCode, NodeId, PartitionIndex, TopicId};
 use klamm_protocol::{
     FindCoordinatorRequest, MetadataRequest, MetadataResponse, Request,
-    metadata_request::MetadataRequestTopic,
+    metadata_request::MetadataRequestTopic, metadata_response::MetadataResponsePartition,
 };
 use klamm_stdx::Str;
 
 use crate::connection::{Connection, ConnectionOptions};
 use crate::error::{ClientError, Result};
+use crate::retry::Retry;
 
-/// Attempts of a call that fails for a passing reason.
-const ATTEMPTS_MAX: u32 = 20;
-/// Pause before the second attempt; doubles up to [`RETRY_PAUSE_MAX`].
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
-const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Attempts of a call whose connection failed.
+const CALL_ATTEMPTS_MAX: u32 = 3;
 
 /// How to reach a cluster.
 #[derive(Debug, Clone)]
@@ -37,8 +37,10 @@ impl ClientOptions {
     pub fn parse(bootstrap: &str) -> Result<Self> {
         let mut parsed = Vec::new();
         for part in bootstrap.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let pair =
-                part.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+            let pair = part
+                .rsplit_once(':')
+                .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)))
+                .filter(|(host, port)| !host.is_empty() && *port > 0);
             let Some((host, port)) = pair else {
                 return Err(ClientError::Invalid(format!(
                     "'{part}' is no broker: expected host:port"
@@ -62,102 +64,124 @@ pub struct TopicInfo {
     pub leaders: BTreeMap<PartitionIndex, Option<NodeId>>,
 }
 
-/// A cluster and the connections to its brokers.
-#[derive(Debug)]
+/// Whether asking for a topic may create it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutoCreate {
+    /// If the broker is configured to.
+    Allowed,
+    /// Never.
+    Never,
+}
+
+/// What a connection is for. A request that waits at the broker holds up those behind it, so a
+/// group's membership does not share a connection with its fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Records and offsets.
+    Data,
+    /// A group's coordinator.
+    Coordinator,
+}
+
+/// A cluster and the connections to its brokers. A clone is the same client.
+#[derive(Debug, Clone)]
 pub struct Client {
+    inner: Rc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    env: Env,
     options: ClientOptions,
+    state: RefCell<State>,
+    /// Held while connecting, so that two callers do not open the same connection twice.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     bootstrap: Option<Connection>,
     brokers: HashMap<NodeId, (String, u16)>,
-    connections: HashMap<NodeId, Connection>,
+    connections: HashMap<(NodeId, Purpose), Connection>,
     topics: HashMap<Str, TopicInfo>,
 }
 
 impl Client {
     /// A client; nothing is connected yet.
     #[must_use]
-    pub fn new(options: ClientOptions) -> Self {
-        Self {
-            options,
-            bootstrap: None,
-            brokers: HashMap::new(),
-            connections: HashMap::new(),
-            topics: HashMap::new(),
-        }
+    pub fn new(env: Env, options: ClientOptions) -> Self {
+        let state = RefCell::default();
+        let connecting = tokio::sync::Mutex::new(());
+        Self { inner: Rc::new(Inner { env, options, state, connecting }) }
+    }
+
+    /// Clock and random source.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.inner.env
     }
 
     /// Asks any broker, trying again while that may help.
     ///
     /// # Errors
     /// No broker could be asked.
-    pub async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response> {
-        let mut pause = RETRY_PAUSE_MIN;
-        let mut attempt = 1;
+    pub async fn call<R: Request>(&self, request: &R) -> Result<R::Response> {
+        let mut retry = Retry::new(CALL_ATTEMPTS_MAX);
         loop {
             let result = match self.any().await {
                 Ok(connection) => connection.call(request).await,
                 Err(error) => Err(error),
             };
             match result {
-                Err(error) if error.code().is_none() && error.is_retriable() && attempt < 3 => {
-                    self.bootstrap = None;
-                    task::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
-                    attempt += 1;
-                }
+                Err(error) if error.is_retriable() && retry.again().await => {}
                 other => return other,
             }
         }
     }
 
-    /// A connection to some broker.
+    /// A connection to some broker: one that is open, or the first that answers.
     ///
     /// # Errors
     /// None of the brokers answers.
-    pub async fn any(&mut self) -> Result<&mut Connection> {
-        if self.bootstrap.is_none() {
-            let mut last = ClientError::Invalid("no broker is named".into());
-            for (host, port) in self.options.bootstrap.clone() {
-                match Connection::open(&host, port, self.options.connection.clone()).await {
-                    Ok(connection) => {
-                        self.bootstrap = Some(connection);
-                        break;
-                    }
-                    Err(error) => last = error,
+    pub async fn any(&self) -> Result<Connection> {
+        let _connecting = self.inner.connecting.lock().await;
+        let open = |state: &State| state.bootstrap.clone().filter(|c| !c.is_closed());
+        if let Some(connection) = open(&self.inner.state.borrow()) {
+            return Ok(connection);
+        }
+        let mut addresses = self.inner.options.bootstrap.clone();
+        addresses.extend(self.inner.state.borrow().brokers.values().cloned());
+        let mut last = ClientError::Invalid("no broker is named".into());
+        for (host, port) in addresses {
+            match Connection::open(&host, port, self.inner.options.connection.clone()).await {
+                Ok(connection) => {
+                    self.inner.state.borrow_mut().bootstrap = Some(connection.clone());
+                    return Ok(connection);
                 }
-            }
-            if self.bootstrap.is_none() {
-                return Err(last);
+                Err(error) => last = error,
             }
         }
-        Ok(self.bootstrap.as_mut().expect("it was just made sure of"))
+        Err(last)
     }
 
     /// A connection to one broker.
     ///
     /// # Errors
     /// The broker is unknown or does not answer.
-    pub async fn broker(&mut self, id: NodeId) -> Result<&mut Connection> {
-        if !self.connections.contains_key(&id) {
-            let Some((host, port)) = self.brokers.get(&id).cloned() else {
-                return Err(ClientError::Invalid(format!("broker {id} is unknown")));
-            };
-            let connection = Connection::open(&host, port, self.options.connection.clone()).await?;
-            self.connections.insert(id, connection);
+    pub async fn broker(&self, id: NodeId, purpose: Purpose) -> Result<Connection> {
+        let _connecting = self.inner.connecting.lock().await;
+        let open = |state: &State| state.connections.get(&(id, purpose)).cloned();
+        if let Some(connection) = open(&self.inner.state.borrow()).filter(|c| !c.is_closed()) {
+            return Ok(connection);
         }
-        Ok(self.connections.get_mut(&id).expect("it was just made sure of"))
-    }
-
-    /// Forgets the connection to a broker, after it failed.
-    pub fn disconnect(&mut self, id: NodeId) {
-        self.connections.remove(&id);
-    }
-
-    /// Every broker that is known.
-    #[must_use]
-    pub fn brokers(&self) -> Vec<NodeId> {
-        let mut ids: Vec<NodeId> = self.brokers.keys().copied().collect();
-        ids.sort_unstable();
-        ids
+        let address = self.inner.state.borrow().brokers.get(&id).cloned();
+        let Some((host, port)) = address else {
+            return Err(ClientError::Invalid(format!("broker {id} is unknown")));
+        };
+        let options = self.inner.options.connection.clone();
+        let connection = Connection::open(&host, port, options).await?;
+        self.inner.state.borrow_mut().connections.insert((id, purpose), connection.clone());
+        Ok(connection)
     }
 
     /// Asks for the cluster's metadata: of these topics, or of all.
@@ -165,7 +189,7 @@ impl Client {
     /// # Errors
     /// No broker could be asked.
     pub async fn metadata(
-        &mut self,
+        &self,
         topics: Option<&[Str]>,
         create: AutoCreate,
     ) -> Result<MetadataResponse> {
@@ -177,21 +201,22 @@ impl Client {
             ..MetadataRequest::default()
         };
         let response = self.call(&request).await?;
+        let mut state = self.inner.state.borrow_mut();
         for broker in &response.brokers {
-            let port = u16::try_from(broker.port).unwrap_or(0);
-            self.brokers.insert(NodeId(broker.node_id), (broker.host.to_string(), port));
+            state.learn_broker(broker.node_id, &broker.host, broker.port);
         }
         for topic in &response.topics {
             let Some(name) = topic.name.as_ref().filter(|_| topic.error_code == 0) else {
                 continue;
             };
-            let leader = |p: &klamm_protocol::metadata_response::MetadataResponsePartition| {
+            let leader = |p: &MetadataResponsePartition| {
                 let is_led = p.error_code == 0 && p.leader_id >= 0;
                 (p.partition_index, is_led.then_some(NodeId(p.leader_id)))
             };
             let leaders = topic.partitions.iter().map(leader).collect();
-            self.topics.insert(name.detached(), TopicInfo { topic_id: topic.topic_id, leaders });
+            state.topics.insert(name.detached(), TopicInfo { topic_id: topic.topic_id, leaders });
         }
+        drop(state);
         Ok(response)
     }
 
@@ -200,80 +225,108 @@ impl Client {
     ///
     /// # Errors
     /// It does not exist, or has no leaders for too long.
-    pub async fn topic(&mut self, name: &Str, create: AutoCreate) -> Result<TopicInfo> {
-        if let Some(known) = self.topics.get(name)
-            && known.leaders.values().all(Option::is_some)
+    pub async fn topic(&self, name: &Str, create: AutoCreate) -> Result<TopicInfo> {
+        let is_led = |topic: &TopicInfo| {
+            !topic.leaders.is_empty() && topic.leaders.values().all(Option::is_some)
+        };
+        if let Some(known) = self.inner.state.borrow().topics.get(name)
+            && is_led(known)
         {
             return Ok(known.clone());
         }
-        let mut pause = RETRY_PAUSE_MIN;
-        let mut last = ErrorCode::UnknownTopicOrPartition;
-        for _ in 0..ATTEMPTS_MAX {
+        let mut retry = Retry::default();
+        loop {
             let response = self.metadata(Some(std::slice::from_ref(name)), create).await?;
             let code = response.topics.first().map_or(3, |topic| topic.error_code);
-            last = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
-            if last.is_none() {
-                let topic = &self.topics[name];
-                if topic.leaders.values().all(Option::is_some) {
-                    return Ok(topic.clone());
+            let mut error = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+            if error.is_none() {
+                let known = self.inner.state.borrow().topics.get(name).cloned();
+                match known.filter(is_led) {
+                    Some(topic) => return Ok(topic),
+                    None => error = ErrorCode::LeaderNotAvailable,
                 }
-                last = ErrorCode::LeaderNotAvailable;
             }
             let may_come =
-                create == AutoCreate::Allowed || last != ErrorCode::UnknownTopicOrPartition;
-            if !last.is_retriable() || !may_come {
-                break;
+                create == AutoCreate::Allowed || error != ErrorCode::UnknownTopicOrPartition;
+            if !(error.is_retriable() && may_come && retry.again().await) {
+                return Err(ClientError::refused(error.code(), None, &format!("topic '{name}'")));
             }
-            task::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_PAUSE_MAX);
         }
-        Err(ClientError::refused(last.code(), None, &format!("topic '{name}'")))
     }
 
     /// Forgets what is known of a topic, after a broker said that it is wrong.
-    pub fn forget_topic(&mut self, name: &str) {
-        self.topics.remove(name);
+    pub fn forget_topic(&self, name: &str) {
+        self.inner.state.borrow_mut().topics.remove(name);
     }
 
     /// The broker that coordinates a group.
     ///
     /// # Errors
     /// There is none for too long.
-    pub async fn group_coordinator(&mut self, group_id: &Str) -> Result<NodeId> {
-        let mut pause = RETRY_PAUSE_MIN;
-        let mut last = ClientError::Invalid("the coordinator was not asked for".into());
-        for _ in 0..ATTEMPTS_MAX {
-            let request = FindCoordinatorRequest {
-                coordinator_keys: vec![group_id.clone()],
-                ..FindCoordinatorRequest::default()
+    pub async fn group_coordinator(&self, group_id: &Str) -> Result<NodeId> {
+        let mut retry = Retry::default();
+        loop {
+            let version = self.any().await?.version(klamm_protocol::ApiKey::FindCoordinator)?;
+            let request = match version {
+                ..=3 => FindCoordinatorRequest { key: group_id.clone(), ..Default::default() },
+                _ => FindCoordinatorRequest {
+                    coordinator_keys: vec![group_id.clone()],
+                    ..Default::default()
+                },
             };
             let response = self.call(&request).await?;
-            let Some(found) = response.coordinators.into_iter().next() else {
-                return Err(ClientError::Invalid("the broker named no coordinator".into()));
+            let found = match response.coordinators.into_iter().next() {
+                Some(found) => found,
+                None => klamm_protocol::find_coordinator_response::Coordinator {
+                    key: group_id.clone(),
+                    node_id: response.node_id,
+                    host: response.host,
+                    port: response.port,
+                    error_code: response.error_code,
+                    error_message: response.error_message,
+                },
             };
             if found.error_code == 0 {
-                let id = NodeId(found.node_id);
-                let port = u16::try_from(found.port).unwrap_or(0);
-                self.brokers.insert(id, (found.host.to_string(), port));
-                return Ok(id);
+                let mut state = self.inner.state.borrow_mut();
+                state.learn_broker(found.node_id, &found.host, found.port);
+                return Ok(NodeId(found.node_id));
             }
             let what = format!("finding the coordinator of group '{group_id}'");
-            last = ClientError::refused(found.error_code, found.error_message.as_deref(), &what);
-            if !last.is_retriable() {
-                break;
+            let error =
+                ClientError::refused(found.error_code, found.error_message.as_deref(), &what);
+            if !(error.is_retriable() && retry.again().await) {
+                return Err(error);
             }
-            task::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_PAUSE_MAX);
         }
-        Err(last)
     }
 }
 
-/// Whether asking for a topic may create it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AutoCreate {
-    /// If the broker is configured to.
-    Allowed,
-    /// Never.
-    Never,
+impl State {
+    fn learn_broker(&mut self, id: i32, host: &str, port: i32) {
+        let address = (host.to_owned(), u16::try_from(port).unwrap_or(0));
+        let id = NodeId(id);
+        if self.brokers.get(&id) != Some(&address) {
+            self.connections.retain(|(other, _), _| *other != id);
+            self.brokers.insert(id, address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_are_named_by_host_and_port() {
+        let parse = |text| ClientOptions::parse(text).map(|options| options.bootstrap);
+        assert_eq!(parse("a:1, b:2").unwrap(), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+        assert_eq!(parse("[::1]:9092").unwrap(), [("::1".to_owned(), 9092)]);
+    }
+
+    #[test]
+    fn a_broker_without_host_or_port_is_refused() {
+        for text in ["", ",", "a", "a:", ":9092", "a:0", "a:65536", "a:x", "a:1,b"] {
+            assert!(matches!(ClientOptions::parse(text), Err(ClientError::Invalid(_))), "{text}");
+        }
+    }
 }

@@ -1,8 +1,13 @@
-//! One connection to one broker: requests out, answers in, in the same order.
+//! One connection to one broker: requests out, answers in, in the same order. Many requests may
+//! be on their way at once; a task of the worker reads and writes.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,13 +16,19 @@ use klamm_env::net::Socket;
 use klamm_env::task;
 use klamm_protocol::{ApiKey, ApiVersionsRequest, Request, RequestHead, decode_response_header};
 use klamm_stdx::Str;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::error::{ClientError, Result};
 
 /// Largest answer that is taken.
 const FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes read at once before a frame's length is known.
-const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 64 * 1024;
+/// Requests that wait to be written; more make the caller wait. A producer has five in flight.
+const WAITING_REQUESTS_MAX: usize = 64;
+/// The version of the first question: every broker since 2.4 serves it, and answers older and
+/// newer ones in a form that can be read.
+const API_VERSIONS_VERSION: i16 = 3;
 
 /// How to talk to brokers.
 #[derive(Debug, Clone)]
@@ -40,15 +51,47 @@ impl Default for ConnectionOptions {
     }
 }
 
-/// A connection.
-#[derive(Debug)]
+/// A connection. A clone is the same connection; it closes with its last clone.
+#[derive(Debug, Clone)]
 pub struct Connection {
-    socket: Socket,
+    shared: Rc<Shared>,
+    requests: mpsc::Sender<Outgoing>,
+}
+
+#[derive(Debug)]
+struct Shared {
     options: ConnectionOptions,
-    versions: HashMap<ApiKey, RangeInclusive<i16>>,
-    next_correlation_id: i32,
-    in_flight: VecDeque<(ApiKey, i16, i32)>,
-    received: Vec<u8>,
+    versions: RefCell<HashMap<ApiKey, RangeInclusive<i16>>>,
+    next_correlation_id: Cell<i32>,
+    /// Why it ended, once it has.
+    ended: RefCell<Option<Arc<io::Error>>>,
+    /// Told when the connection is to end although it works: an answer did not come.
+    give_up: Notify,
+}
+
+/// A request on its way out.
+#[derive(Debug)]
+struct Outgoing {
+    frame: Vec<u8>,
+    correlation_id: i32,
+    /// Who waits for the answer; `None` for a request that has none (a produce with acks=0).
+    answer: Option<oneshot::Sender<Bytes>>,
+}
+
+/// Who waits, in the order of the requests.
+type Waiting = RefCell<VecDeque<(i32, oneshot::Sender<Bytes>)>>;
+
+/// An answer that is still to come.
+#[derive(Debug)]
+pub struct PendingAnswer<R> {
+    shared: Rc<Shared>,
+    /// Keeps the connection open until the answer is here.
+    _requests: mpsc::Sender<Outgoing>,
+    frame: oneshot::Receiver<Bytes>,
+    key: ApiKey,
+    version: i16,
+    limit: Duration,
+    request: PhantomData<R>,
 }
 
 impl Connection {
@@ -57,44 +100,48 @@ impl Connection {
     /// # Errors
     /// Nobody answers, or who answers does not speak Kafka's protocol.
     pub async fn open(host: &str, port: u16, options: ConnectionOptions) -> Result<Self> {
-        let unreachable =
-            |error| ClientError::Unreachable { address: format!("{host}:{port}"), error };
+        let unreachable = |error| ClientError::Unreachable {
+            address: format!("{host}:{port}"),
+            error: Arc::new(error),
+        };
         let socket =
             Socket::connect(host, port, options.connect_timeout).await.map_err(unreachable)?;
-        let mut this = Self {
-            socket,
+        let shared = Rc::new(Shared {
             options,
-            versions: HashMap::new(),
-            next_correlation_id: 0,
-            in_flight: VecDeque::new(),
-            received: Vec::new(),
-        };
+            versions: RefCell::default(),
+            next_correlation_id: Cell::new(0),
+            ended: RefCell::new(None),
+            give_up: Notify::new(),
+        });
+        let (requests, outgoing) = mpsc::channel(WAITING_REQUESTS_MAX);
+        task::spawn_local(drive(socket, Rc::clone(&shared), outgoing));
+        let this = Self { shared, requests };
         this.learn_versions().await?;
         Ok(this)
     }
 
-    async fn learn_versions(&mut self) -> Result<()> {
+    async fn learn_versions(&self) -> Result<()> {
         let request = ApiVersionsRequest {
             client_software_name: Str::from_static("klamm"),
             client_software_version: Str::from_static(env!("CARGO_PKG_VERSION")),
-            ..ApiVersionsRequest::default()
         };
-        let response = self.call_version(&request, 3).await?;
+        let response = self.call_version(&request, API_VERSIONS_VERSION).await?;
         if response.error_code != 0 {
             return Err(ClientError::refused(response.error_code, None, "asking for API versions"));
         }
+        let mut versions = self.shared.versions.borrow_mut();
         for api in response.api_keys {
             if let Some(key) = ApiKey::from_code(api.api_key) {
-                self.versions.insert(key, api.min_version..=api.max_version);
+                versions.insert(key, api.min_version..=api.max_version);
             }
         }
         Ok(())
     }
 
-    /// The versions that the broker serves.
+    /// Whether the connection has ended; a new one is needed then.
     #[must_use]
-    pub fn served(&self) -> &HashMap<ApiKey, RangeInclusive<i16>> {
-        &self.versions
+    pub fn is_closed(&self) -> bool {
+        self.shared.ended.borrow().is_some()
     }
 
     /// The highest version of an API that both sides know.
@@ -103,46 +150,73 @@ impl Connection {
     /// There is none.
     pub fn version(&self, api: ApiKey) -> Result<i16> {
         let own = api.stable_versions();
-        let version = self.versions.get(&api).map(|served| *served.end().min(own.end()));
-        version
-            .filter(|v| own.contains(v) && self.versions[&api].contains(v))
-            .ok_or(ClientError::NotServed { api })
+        let versions = self.shared.versions.borrow();
+        let served = versions.get(&api).ok_or(ClientError::NotServed { api })?;
+        let version = *served.end().min(own.end());
+        if own.contains(&version) && served.contains(&version) {
+            Ok(version)
+        } else {
+            Err(ClientError::NotServed { api })
+        }
     }
 
     /// Sends a request and waits for its answer.
     ///
     /// # Errors
     /// See [`ClientError`]; nothing in the response is looked at.
-    pub async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response> {
-        let version = self.version(R::KEY)?;
-        self.call_version(request, version).await
+    pub async fn call<R: Request>(&self, request: &R) -> Result<R::Response> {
+        self.call_version(request, self.version(R::KEY)?).await
     }
 
     /// As [`Connection::call`], in a version of the caller's choice.
     ///
     /// # Errors
-    /// See [`ClientError`].
-    pub async fn call_version<R: Request>(
-        &mut self,
-        request: &R,
-        version: i16,
-    ) -> Result<R::Response> {
-        self.send(request, version).await?;
-        self.receive::<R>().await
+    /// As [`Connection::call`].
+    pub async fn call_version<R: Request>(&self, request: &R, version: i16) -> Result<R::Response> {
+        self.start(request, version).await?.answer().await
     }
 
-    /// Sends a request without waiting. Answers come in the same order.
+    /// Sends a request; its answer is waited for by [`PendingAnswer::answer`]. Requests leave in
+    /// the order of these calls.
     ///
     /// # Errors
-    /// The connection is lost, or the request cannot be told in this version.
-    pub async fn send<R: Request>(&mut self, request: &R, version: i16) -> Result<()> {
+    /// The connection has ended, or the request cannot be told in this version.
+    pub async fn start<R: Request>(&self, request: &R, version: i16) -> Result<PendingAnswer<R>> {
+        let (sender, frame) = oneshot::channel();
+        self.send(request, version, Some(sender)).await?;
+        Ok(PendingAnswer {
+            shared: Rc::clone(&self.shared),
+            _requests: self.requests.clone(),
+            frame,
+            key: R::KEY,
+            version,
+            limit: self.shared.options.request_timeout,
+            request: PhantomData,
+        })
+    }
+
+    /// Sends a request that has no answer: a produce with acks=0.
+    ///
+    /// # Errors
+    /// As [`Connection::start`].
+    pub async fn send_only<R: Request>(&self, request: &R, version: i16) -> Result<()> {
+        self.send(request, version, None).await
+    }
+
+    async fn send<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        answer: Option<oneshot::Sender<Bytes>>,
+    ) -> Result<()> {
+        let correlation_id = self.shared.next_correlation_id.get();
+        self.shared.next_correlation_id.set(correlation_id.wrapping_add(1));
         let head = RequestHead {
             api_key: R::KEY,
             api_version: version,
-            correlation_id: self.next_correlation_id,
-            client_id: Some(self.options.client_id.clone()),
+            correlation_id,
+            client_id: Some(self.shared.options.client_id.clone()),
         };
-        self.next_correlation_id = self.next_correlation_id.wrapping_add(1);
         let mut w = Writer::new();
         w.i32(0);
         head.encode(&mut w)?;
@@ -150,84 +224,129 @@ impl Connection {
         let len = i32::try_from(w.len() - 4)
             .map_err(|_| ClientError::Invalid("the request is too large".into()))?;
         w.set_i32(0, len);
-        let frame = w.into_vec();
-        self.socket.write_all(&frame).await.map_err(ClientError::Disconnected)?;
-        self.in_flight.push_back((R::KEY, version, head.correlation_id));
-        Ok(())
+        let outgoing = Outgoing { frame: w.into_vec(), correlation_id, answer };
+        self.requests.send(outgoing).await.map_err(|_| self.shared.end())
     }
+}
 
-    /// Forgets the oldest request that was sent: one without an answer (a produce with acks=0).
-    pub fn expect_no_answer(&mut self) {
-        self.in_flight.pop_back();
+impl Shared {
+    fn end(&self) -> ClientError {
+        match &*self.ended.borrow() {
+            Some(error) => ClientError::Disconnected(Arc::clone(error)),
+            None => ClientError::disconnected(io::ErrorKind::ConnectionAborted.into()),
+        }
     }
+}
 
-    /// Requests whose answers are still to come.
+impl<R: Request> PendingAnswer<R> {
+    /// With another patience than the connection's: for requests that wait at the broker.
     #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
-    /// Waits for the answer to the oldest request, which must be of this kind.
+    /// Waits for the answer.
     ///
     /// # Errors
-    /// See [`ClientError`]. After any the connection is of no more use.
-    pub async fn receive<R: Request>(&mut self) -> Result<R::Response> {
-        let Some((key, version, correlation_id)) = self.in_flight.pop_front() else {
-            return Err(ClientError::Invalid("no request is waiting for an answer".into()));
-        };
-        assert_eq!(key, R::KEY, "answers are taken in the order of the requests");
-        let limit = self.options.request_timeout;
-        let frame = match task::timeout(limit, self.read_frame()).await {
-            Some(frame) => frame.map_err(ClientError::Disconnected)?,
-            None => return Err(ClientError::TimedOut { api: key }),
+    /// See [`ClientError`]. After a timeout the connection is given up: what comes later on it
+    /// has nobody who waits.
+    pub async fn answer(self) -> Result<R::Response> {
+        let frame = match task::timeout(self.limit, self.frame).await {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => return Err(self.shared.end()),
+            None => {
+                self.shared.give_up.notify_one();
+                return Err(ClientError::TimedOut { api: self.key });
+            }
         };
         let mut reader = Reader::new(frame);
-        let told = decode_response_header(&mut reader, key.response_header_version(version))?;
-        if told != correlation_id {
-            let text = format!("the broker answers request {told} where {correlation_id} is due");
-            return Err(ClientError::Disconnected(io::Error::other(text)));
-        }
-        let response = R::Response::decode(&mut reader, version)?;
+        decode_response_header(&mut reader, self.key.response_header_version(self.version))?;
+        let response = R::Response::decode(&mut reader, self.version)?;
         reader.finish()?;
         Ok(response)
     }
+}
 
-    async fn read_frame(&mut self) -> io::Result<Bytes> {
-        while self.received.len() < 4 {
-            self.read_some(READ_BYTES).await?;
+/// Reads and writes until the connection ends or nobody holds it.
+async fn drive(socket: Socket, shared: Rc<Shared>, outgoing: mpsc::Receiver<Outgoing>) {
+    let waiting = Waiting::default();
+    let error = tokio::select! {
+        biased;
+        error = read(&socket, &waiting) => error,
+        error = write(&socket, &waiting, outgoing) => error,
+        () = shared.give_up.notified() => io::ErrorKind::TimedOut.into(),
+    };
+    *shared.ended.borrow_mut() = Some(Arc::new(error));
+}
+
+async fn write(
+    socket: &Socket,
+    waiting: &Waiting,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+) -> io::Error {
+    while let Some(request) = outgoing.recv().await {
+        if let Some(answer) = request.answer {
+            waiting.borrow_mut().push_back((request.correlation_id, answer));
         }
-        let prefix = self.received.first_chunk::<4>().expect("four bytes are there");
-        let len =
-            usize::try_from(i32::from_be_bytes(*prefix)).ok().filter(|len| *len <= FRAME_BYTES_MAX);
-        let Some(len) = len else {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the answer's length is impossible",
-            ));
-        };
-        while self.received.len() < 4 + len {
-            let missing = 4 + len - self.received.len();
-            self.read_some(missing.clamp(READ_BYTES, 1024 * 1024)).await?;
+        if let Err(error) = socket.write_all(&request.frame).await {
+            return error;
         }
-        let rest = self.received.split_off(4 + len);
-        let frame = std::mem::replace(&mut self.received, rest);
-        Ok(Bytes::from(frame).slice(4..))
     }
+    io::ErrorKind::ConnectionAborted.into()
+}
 
-    async fn read_some(&mut self, bytes_max: usize) -> io::Result<()> {
-        let filled = self.received.len();
-        self.received.resize(filled + bytes_max, 0);
-        let result = loop {
-            if let Err(e) = self.socket.readable().await {
-                break Err(e);
-            }
-            match self.socket.try_read(&mut self.received[filled..]) {
-                Ok(0) => break Err(io::ErrorKind::UnexpectedEof.into()),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                result => break result,
-            }
+async fn read(socket: &Socket, waiting: &Waiting) -> io::Error {
+    let mut received = Vec::new();
+    loop {
+        let frame = match read_frame(socket, &mut received).await {
+            Ok(frame) => frame,
+            Err(error) => return error,
         };
-        self.received.truncate(filled + result.as_ref().unwrap_or(&0));
-        result.map(drop)
+        let told = frame.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes));
+        match waiting.borrow_mut().pop_front() {
+            // Who no longer waits has dropped the other half, which is no error here.
+            Some((due, answer)) if told == Some(due) => drop(answer.send(frame)),
+            _ => {
+                let text = "the broker answers another request than the one that is due";
+                return io::Error::new(io::ErrorKind::InvalidData, text);
+            }
+        }
+    }
+}
+
+async fn read_frame(socket: &Socket, received: &mut Vec<u8>) -> io::Result<Bytes> {
+    while received.len() < 4 {
+        read_some(socket, received, READ_BYTES).await?;
+    }
+    let prefix = received.first_chunk::<4>().expect("four bytes are there");
+    let len =
+        usize::try_from(i32::from_be_bytes(*prefix)).ok().filter(|len| *len <= FRAME_BYTES_MAX);
+    let Some(len) = len else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the answer's length is impossible",
+        ));
+    };
+    while received.len() < 4 + len {
+        let missing = 4 + len - received.len();
+        read_some(socket, received, missing.clamp(READ_BYTES, 1024 * 1024)).await?;
+    }
+    let rest = received.split_off(4 + len);
+    let frame = std::mem::replace(received, rest);
+    Ok(Bytes::from(frame).slice(4..))
+}
+
+async fn read_some(socket: &Socket, received: &mut Vec<u8>, bytes_max: usize) -> io::Result<()> {
+    let filled = received.len();
+    loop {
+        socket.readable().await?;
+        received.resize(filled + bytes_max, 0);
+        let result = socket.try_read(&mut received[filled..]);
+        received.truncate(filled + result.as_ref().unwrap_or(&0));
+        match result {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result.map(drop),
+        }
     }
 }

@@ -2,23 +2,24 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use klamm_codec::{DecodeError, EncodeError};
 use klamm_model::ErrorCode;
 use klamm_protocol::ApiKey;
 
-/// Why a call has no result.
-#[derive(Debug)]
+/// Why a call has no result. Cheap to clone: every record of a failed batch tells the same.
+#[derive(Debug, Clone)]
 pub enum ClientError {
     /// No broker answered.
     Unreachable {
         /// Where we tried.
         address: String,
         /// What happened.
-        error: io::Error,
+        error: Arc<io::Error>,
     },
     /// The connection ended before the answer: whether the request was done is unknown.
-    Disconnected(io::Error),
+    Disconnected(Arc<io::Error>),
     /// No answer in time: whether the request was done is unknown.
     TimedOut {
         /// The request.
@@ -47,6 +48,18 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// A connection that ended.
+    #[must_use]
+    pub fn disconnected(error: io::Error) -> Self {
+        Self::Disconnected(Arc::new(error))
+    }
+
+    /// Whether the request was certainly not done, so that it may be sent again without harm.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        !matches!(self, Self::Disconnected(_) | Self::TimedOut { .. } | Self::Malformed(_))
+    }
+
     /// A refusal, with the broker's words if it had any.
     #[must_use]
     pub fn refused(code: i16, message: Option<&str>, what: &str) -> Self {

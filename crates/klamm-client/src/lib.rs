@@ -1,15 +1,24 @@
-//! The native client: admin, producer and consumer over one small connection type.
+//! The native client: admin, producer and consumers over one small connection type.
 //!
 //! Single-threaded: a [`Client`] and what is made from it live on one worker
 //! ([`klamm_env::task::run_worker`]). Errors say whether a request was certainly not done or
-//! whether that is unknown.
+//! whether that is unknown ([`ClientError::is_certain`]).
 
+mod admin;
 mod cluster;
 mod connection;
 mod error;
+mod offsets;
 mod partitioner;
+mod producer;
+mod retry;
 
-pub use cluster::{AutoCreate, Client, ClientOptions, TopicInfo};
-pub use connection::{Connection, ConnectionOptions};
+pub use admin::{ConfigChange, ConfigEntry, ConfigOrigin, ConfigResource, CreatedTopic, NewTopic};
+pub use cluster::{AutoCreate, Client, ClientOptions, Purpose, TopicInfo};
+pub use connection::{Connection, ConnectionOptions, PendingAnswer};
 pub use error::{ClientError, Result};
+pub use offsets::OffsetSpec;
 pub use partitioner::{Partitioner, murmur2, partition_for_key};
+pub use producer::{
+    Delivery, Idempotence, Producer, ProducerOptions, ProducerRecord, RecordMetadata,
+};
