@@ -40,6 +40,7 @@ mod reload;
 mod retention;
 mod segment;
 mod sync;
+mod timestamps;
 mod transaction_index;
 mod view;
 
@@ -62,5 +63,6 @@ pub use producer_state::{Marker, ProducerEntry, ProducerState, RememberedBatch, 
 pub use recovery::{Opening, RecoveryReport};
 pub use retention::PendingDeletion;
 pub use sync::SyncTicket;
+pub use timestamps::FoundTimestamp;
 pub use transaction_index::AbortedTransaction;
-pub use view::{AtLeastOne, FoundTimestamp, Limits, LogView, Read, ReadError};
+pub use view::{AtLeastOne, Limits, LogView, Read, ReadError};

@@ -46,6 +46,11 @@ pub fn read_partition_metadata(
     else {
         return Ok(None);
     };
+    if bytes.iter().all(|byte| *byte == 0) {
+        // A crash before the first sync of the partition: nothing in it was acknowledged.
+        tracing::warn!(file = %path.display(), "an empty file says nothing of the topic");
+        return Ok(None);
+    }
     let text = String::from_utf8_lossy(&bytes);
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(name));

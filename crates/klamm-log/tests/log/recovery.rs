@@ -266,3 +266,17 @@ fn what_others_left_half_done_is_removed_or_finished() {
     };
     assert!(!left.iter().any(is_left_over), "{left:?}");
 }
+
+#[test]
+fn a_torn_topic_id_is_none_and_a_wrong_one_is_an_error() {
+    let disk = MemoryDisk::new();
+    let read = |bytes: &[u8]| {
+        disk.put(&path("partition.metadata"), bytes);
+        klamm_log::read_partition_metadata(disk.as_ref(), &dir())
+    };
+    assert!(read(b"").unwrap().is_none());
+    assert!(read(&[0; 43]).unwrap().is_none());
+    for wrong in [&b"version: 0\n"[..], b"version: 1\ntopic_id: x", b"garbage", &[0xff; 43]] {
+        assert!(read(wrong).is_err());
+    }
+}
