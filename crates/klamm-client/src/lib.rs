@@ -5,18 +5,24 @@
 //! whether that is unknown ([`ClientError::is_certain`]).
 
 mod admin;
+mod admin_groups;
 mod cluster;
 mod connection;
+mod consumer;
 mod error;
+mod group;
 mod offsets;
 mod partitioner;
 mod producer;
 mod retry;
 
 pub use admin::{ConfigChange, ConfigEntry, ConfigOrigin, ConfigResource, CreatedTopic, NewTopic};
+pub use admin_groups::{GroupDescription, GroupMember, GroupOffset};
 pub use cluster::{AutoCreate, Client, ClientOptions, Purpose, TopicInfo};
 pub use connection::{Connection, ConnectionOptions, PendingAnswer};
+pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, OffsetReset, StartAt};
 pub use error::{ClientError, Result};
+pub use group::{GroupConsumer, GroupOptions};
 pub use offsets::OffsetSpec;
 pub use partitioner::{Partitioner, murmur2, partition_for_key};
 pub use producer::{
