@@ -4,8 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod ci;
 mod codegen;
+mod fuzz;
 mod peer;
+mod test;
 mod tidy;
 
 /// Klamm's tasks.
@@ -24,6 +27,12 @@ enum Command {
     Peer(peer::Arguments),
     /// Check the house rules.
     Tidy,
+    /// Set up what the tests need and run all of them.
+    Test(test::Arguments),
+    /// Fuzz the decoders, for as long as you say.
+    Fuzz(fuzz::Arguments),
+    /// Everything that must hold before a change lands.
+    Ci,
 }
 
 fn main() -> ExitCode {
@@ -31,6 +40,9 @@ fn main() -> ExitCode {
         Command::Codegen(arguments) => codegen::run(&arguments),
         Command::Peer(arguments) => peer::run(&arguments),
         Command::Tidy => tidy::run(),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Ci => ci::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

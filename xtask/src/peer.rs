@@ -124,7 +124,7 @@ pub(crate) fn jars() -> Result<PathBuf, String> {
     Ok(lib)
 }
 
-fn cache() -> Result<PathBuf, String> {
+pub(crate) fn cache() -> Result<PathBuf, String> {
     let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     folder("KLAMM_PEER_CACHE")
         .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("klamm-peer")))

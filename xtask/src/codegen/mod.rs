@@ -38,6 +38,14 @@ pub(crate) struct Arguments {
     golden: bool,
 }
 
+/// Fails if the generated files are stale.
+///
+/// # Errors
+/// They are, or Kafka's jars cannot be had.
+pub(crate) fn check() -> Result<(), String> {
+    run(&Arguments { check: true, golden: false })
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let lib = peer::jars()?;
     let sources = jars::sources(&lib, peer::KAFKA_VERSION)?;
