@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: builds the targets in `fuzz/` with coverage instrumentation, on the stable
 //! toolchain, and runs each for a bounded time.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::test::{cargo, root, run_command};
@@ -32,10 +33,10 @@ pub(crate) struct Arguments {
 /// # Errors
 /// A finding: its input is in `fuzz/artifacts`.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
-    build()?;
+    let programs = build()?;
     let chosen =
         TARGETS.iter().filter(|t| arguments.target.as_deref().is_none_or(|chosen| chosen == **t));
-    chosen.copied().try_for_each(|target| fuzz(target, arguments.seconds))
+    chosen.copied().try_for_each(|target| fuzz(&programs, target, arguments.seconds))
 }
 
 /// Every target, briefly.
@@ -46,20 +47,34 @@ pub(crate) fn run_short() -> Result<(), String> {
     run(&Arguments { target: None, seconds: SHORT_SECONDS })
 }
 
-fn build() -> Result<(), String> {
-    let mut build = cargo(&["build", "--release", "--bins"]);
+/// Builds the targets; gives the folder that they are in. A target triple is named, so that the
+/// flags do not reach build scripts.
+fn build() -> Result<PathBuf, String> {
+    let triple = host()?;
+    let mut build = cargo(&["build", "--release", "--bins", "--target", &triple]);
     build.current_dir(root().join("fuzz")).env("RUSTFLAGS", FLAGS);
-    run_command(build, "the fuzz targets do not build; a C++ compiler is needed")
+    run_command(build, "the fuzz targets do not build; a C++ compiler is needed")?;
+    Ok(root().join("fuzz/target").join(triple).join("release"))
 }
 
-fn fuzz(target: &str, seconds: u32) -> Result<(), String> {
+fn host() -> Result<String, String> {
+    let told = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .map_err(|e| format!("rustc cannot be run: {e}"))?;
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix("host: "));
+    line.map(str::to_owned).ok_or_else(|| "rustc does not tell its host".into())
+}
+
+fn fuzz(programs: &Path, target: &str, seconds: u32) -> Result<(), String> {
     let home = root().join("fuzz");
     let artifacts = home.join("artifacts").join(target);
     let corpus = home.join("target/corpus").join(target);
     for dir in [&artifacts, &corpus] {
         std::fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     }
-    let mut run = Command::new(home.join("target/release").join(target));
+    let mut run = Command::new(programs.join(target));
     run.arg(format!("-max_total_time={seconds}"))
         .arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}"))
         .args(["-timeout=5", "-max_len=8192", "-print_final_stats=1", "-verbosity=0"])

@@ -267,10 +267,7 @@ impl Partition {
     /// Everything below is committed and belongs to no open transaction.
     #[must_use]
     pub fn last_stable_offset(&self) -> Offset {
-        let high_watermark = self.high_watermark();
-        self.view
-            .first_unstable_offset()
-            .map_or(high_watermark, |offset| offset.min(high_watermark))
+        self.view.last_stable_offset(self.high_watermark())
     }
 
     /// What a reader may see.
