@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// Something that the tests need cannot be had, or a test failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
-    let peers = Peers::set_up()?;
+    let peers = Peers::prepare()?;
     run_command(cargo(&["build", "--package", "klamm-cli"]), "the binary does not build")?;
     let mut tests = cargo(&["test"]);
     if !arguments.cargo.iter().any(|a| a == "-p" || a == "--package") {
@@ -41,7 +41,7 @@ struct Peers {
 }
 
 impl Peers {
-    fn set_up() -> Result<Self, String> {
+    fn prepare() -> Result<Self, String> {
         Ok(Self { kafka_lib: peer::jars()?, kcat: kcat()?, python: python()? })
     }
 }

@@ -42,6 +42,8 @@ pub struct Handles {
     pub metadata: MetadataHandle,
     /// Who decides.
     pub controller: ControllerHandle,
+    /// Where this node's controller is reached.
+    pub controller_endpoints: Arc<Vec<Endpoint>>,
     /// Consumer groups.
     pub groups: CoordinatorHandle<GroupShard>,
     /// Incremental fetches.

@@ -73,17 +73,12 @@ fn nodes(
 ) -> Vec<DescribeClusterBroker> {
     let image = ctx.metadata.image();
     if caller.listener == Listener::Controller {
-        // A quorum of one: the controller is who answers, at the address that was dialled.
-        return image
-            .cluster
-            .controllers
+        // A quorum of one: the controller is who answers.
+        let own = ctx
+            .controller_endpoints
             .iter()
-            .flat_map(|(id, controller)| {
-                let endpoint =
-                    controller.end_points.iter().find(|e| e.name == *caller.listener_name);
-                endpoint.map(|endpoint| node(*id, endpoint.host.clone(), endpoint.port, None))
-            })
-            .collect();
+            .filter(|endpoint| endpoint.name == *caller.listener_name);
+        return own.map(|e| node(ctx.node_id, e.host.clone(), e.port, None)).collect();
     }
     let mut found = Vec::new();
     for (id, broker) in &image.cluster.brokers {

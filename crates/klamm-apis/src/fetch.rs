@@ -67,7 +67,7 @@ impl Api for Fetch {
         let random = (ctx.env.random.bits() & 0x7fff_ffff) as i32;
         let begun = {
             let mut sessions = ctx.fetch_sessions.lock().expect("no holder of this lock can panic");
-            sessions.on_request(ctx.env.clock.now(), random, session_request(request, by_topic_id))
+            sessions.on_request(ctx.env.clock.now(), random, session_request(&request, by_topic_id))
         };
         let (answer, wanted) = match begun {
             Ok(begun) => begun,
@@ -84,7 +84,7 @@ fn refused(code: ErrorCode) -> FetchResponse {
     FetchResponse { error_code: code.code(), ..FetchResponse::default() }
 }
 
-fn session_request(request: FetchRequest, by_topic_id: bool) -> SessionRequest<FetchKey> {
+fn session_request(request: &FetchRequest, by_topic_id: bool) -> SessionRequest<FetchKey> {
     let key = |topic: &Str, topic_id, partition| FetchKey {
         topic_id,
         topic: topic.detached(),

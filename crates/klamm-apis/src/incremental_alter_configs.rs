@@ -45,10 +45,11 @@ impl Api for IncrementalAlterConfigs {
             sound.iter().map(|request| request.resource.clone()).collect();
         match ctx.controller.alter_configs(sound, mode).await {
             Ok(altered) => {
-                responses.extend(altered.into_iter().map(|(target, result)| line(target, result)))
+                responses.extend(altered.into_iter().map(|(target, result)| line(target, result)));
             }
             Err(error) => {
-                responses.extend(targets.into_iter().map(|target| line(target, Err(error.clone()))))
+                responses
+                    .extend(targets.into_iter().map(|target| line(target, Err(error.clone()))));
             }
         }
         IncrementalAlterConfigsResponse { responses, ..IncrementalAlterConfigsResponse::default() }

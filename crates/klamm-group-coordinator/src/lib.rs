@@ -19,7 +19,8 @@ pub use classic::{
     Protocol, State, SyncRequest, Synced,
 };
 pub use offsets::{
-    CommittedOffset, OffsetCommit, OffsetLimits, OffsetToCommit, OffsetsOfGroup, PartitionResult,
+    CommittedOffset, OffsetCommit, OffsetLimits, OffsetOfPartition, OffsetToCommit, OffsetsOfGroup,
+    PartitionResult,
 };
 pub use record::{GroupSnapshot, MemberSnapshot, Record, RecordError};
 pub use request::{DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response};

@@ -67,12 +67,15 @@ pub struct PartitionResult {
     pub error: ErrorCode,
 }
 
+/// A partition and what is committed for it.
+pub type OffsetOfPartition = (PartitionIndex, Option<CommittedOffset>);
+
 /// The answer to a fetch of offsets: for each topic its partitions, `None` where nothing is
 /// committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OffsetsOfGroup {
     /// By topic, in the order of the question.
-    pub topics: Vec<(Str, Vec<(PartitionIndex, Option<CommittedOffset>)>)>,
+    pub topics: Vec<(Str, Vec<OffsetOfPartition>)>,
 }
 
 /// What the broker's configuration says about offsets.

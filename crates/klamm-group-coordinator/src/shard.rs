@@ -60,14 +60,14 @@ impl GroupShard {
     ) {
         self.next_expiry.get_or_insert(time.now.plus_ms(self.offset_limits.check_interval_ms));
         match request {
-            Request::Join(group_id, join) => self.on_join(time, group_id, join, ticket, actions),
-            Request::Sync(group_id, sync) => self.on_sync(time, &group_id, sync, ticket, actions),
+            Request::Join(group_id, join) => self.on_join(time, &group_id, join, ticket, actions),
+            Request::Sync(group_id, sync) => self.on_sync(time, &group_id, &sync, ticket, actions),
             Request::Heartbeat(group_id, heartbeat) => {
                 let error = self.on_heartbeat(time, &group_id, &heartbeat);
                 actions.reply(ticket, Response::Heartbeat(error));
             }
             Request::Leave(group_id, leavers) => {
-                self.on_leave(time, &group_id, leavers, ticket, actions)
+                self.on_leave(time, &group_id, leavers, ticket, actions);
             }
             Request::CommitOffsets(group_id, commit) => {
                 self.on_commit(time, &group_id, commit, ticket, actions);
@@ -94,7 +94,7 @@ impl GroupShard {
     fn on_join(
         &mut self,
         time: Time,
-        group_id: Str,
+        group_id: &Str,
         join: JoinRequest,
         ticket: Ticket,
         actions: &mut Actions,
@@ -103,7 +103,7 @@ impl GroupShard {
             let refused = Joined::refused(ErrorCode::InvalidGroupId, join.member_id);
             return actions.reply(ticket, Response::Join(refused));
         }
-        if !self.groups.contains_key(&group_id) {
+        if !self.groups.contains_key(group_id) {
             if !join.member_id.is_empty() {
                 let refused = Joined::refused(ErrorCode::UnknownMemberId, join.member_id);
                 return actions.reply(ticket, Response::Join(refused));
@@ -111,7 +111,7 @@ impl GroupShard {
             let group_id = group_id.detached();
             self.groups.insert(group_id.clone(), Group::new(group_id, self.limits, time.wall));
         }
-        let group = self.groups.get_mut(&group_id).expect("it was just made sure of");
+        let group = self.groups.get_mut(group_id).expect("it was just made sure of");
         group.on_join(time, join, ticket, actions);
     }
 
@@ -119,7 +119,7 @@ impl GroupShard {
         &mut self,
         time: Time,
         group_id: &Str,
-        sync: SyncRequest,
+        sync: &SyncRequest,
         ticket: Ticket,
         actions: &mut Actions,
     ) {
@@ -343,7 +343,7 @@ impl GroupShard {
             Then::Nothing => {}
             Then::Reply { ticket, committed, .. } => actions.reply(ticket, *committed),
             Then::Offsets { ticket, results } => {
-                actions.reply(ticket, Response::CommitOffsets(results))
+                actions.reply(ticket, Response::CommitOffsets(results));
             }
             Then::Assignment { group_id, generation_id, assignments } => {
                 if let Some(group) = self.groups.get_mut(&group_id) {

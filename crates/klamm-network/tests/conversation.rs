@@ -47,7 +47,8 @@ fn echo(frame: &[u8]) -> Reply {
 }
 
 fn framed(body: &[u8]) -> Vec<u8> {
-    let mut bytes = i32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
+    let mut bytes =
+        i32::try_from(body.len()).expect("the test's sockets work").to_be_bytes().to_vec();
     bytes.extend_from_slice(body);
     bytes
 }
@@ -74,20 +75,21 @@ fn start(options: NetworkOptions) -> Network {
     );
     let env = klamm_env::real::env();
     let echo: ServiceFactory = Arc::new(|_| Box::new(Echo));
-    Network::start(options, vec![listener.unwrap()], &env.clock, &echo).unwrap()
+    Network::start(options, vec![listener.expect("the test's sockets work")], &env.clock, &echo)
+        .expect("the test's sockets work")
 }
 
 fn connect(network: &Network) -> TcpStream {
-    let stream = TcpStream::connect(network.addresses()[0]).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let stream = TcpStream::connect(network.addresses()[0]).expect("the test's sockets work");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("the test's sockets work");
     stream
 }
 
 fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
     let mut len = [0; 4];
-    stream.read_exact(&mut len).unwrap();
+    stream.read_exact(&mut len).expect("the test's sockets work");
     let mut body = vec![0; i32::from_be_bytes(len) as usize];
-    stream.read_exact(&mut body).unwrap();
+    stream.read_exact(&mut body).expect("the test's sockets work");
     body
 }
 

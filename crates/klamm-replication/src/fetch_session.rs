@@ -139,7 +139,7 @@ impl<K: Clone + Eq + Hash> Session<K> {
         }
     }
 
-    fn to_the_end(&mut self, key: &K) {
+    fn serve_last(&mut self, key: &K) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         self.order.remove(&entry.turn);
         entry.turn = self.next_turn;
@@ -271,7 +271,7 @@ impl<K: Clone + Eq + Hash> FetchSessions<K> {
                 matches!(answer, Answer::Started(_)) || has_changed || *worth != Worth::Nothing,
             );
             if *worth == Worth::Records {
-                session.to_the_end(key);
+                session.serve_last(key);
             }
         }
         tell

@@ -452,7 +452,7 @@ impl Future for CommitWait {
         match &self.key {
             Some(key) => self.partition.waiters.renew_commit(key, cx.waker()),
             None => {
-                self.key = Some(self.partition.waiters.add_commit(self.last_offset, cx.waker()))
+                self.key = Some(self.partition.waiters.add_commit(self.last_offset, cx.waker()));
             }
         }
         // It may have come between the question and the registration.

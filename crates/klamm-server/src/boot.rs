@@ -77,11 +77,27 @@ pub(crate) fn advertised(config: &BrokerConfig, bound: &[Bound]) -> Vec<Endpoint
         config.listeners.advertised.iter().filter(|l| !config.listeners.is_controller(&l.name));
     told.map(|listener| Endpoint {
         name: Str::from(listener.name.0.as_str()),
-        host: Str::from(listener.host.as_str()),
+        host: Str::from(host_told(listener)),
         port: port_of(bound, &listener.name, listener.port),
         security_protocol: listener.protocol.code(),
     })
     .collect()
+}
+
+/// Where administrators reach the controller (`bootstrap.controllers`).
+pub(crate) fn controller_endpoints(config: &BrokerConfig, bound: &[Bound]) -> Vec<Endpoint> {
+    let told = |listener: &Listener| Endpoint {
+        name: Str::from(listener.name.0.as_str()),
+        host: Str::from(host_told(listener)),
+        port: port_of(bound, &listener.name, listener.port),
+        security_protocol: listener.protocol.code(),
+    };
+    config.listeners.controller().map(told).collect()
+}
+
+/// The host that others are told: this machine, where every address is listened on.
+fn host_told(listener: &Listener) -> &str {
+    if listener.host.is_empty() { "localhost" } else { &listener.host }
 }
 
 /// Where the controller is reached.
@@ -92,10 +108,9 @@ pub(crate) fn controller_endpoint(
     let missing =
         || StartError::Config("there is no controller listener (controller.listener.names)".into());
     let listener = config.listeners.controller().next().ok_or_else(missing)?;
-    let host = if listener.host.is_empty() { "localhost" } else { &listener.host };
     Ok(VoterEndpoint {
         listener: listener.name.0.as_str().to_owned(),
-        host: host.to_owned(),
+        host: host_told(listener).to_owned(),
         port: port_of(bound, &listener.name, listener.port),
     })
 }

@@ -79,7 +79,7 @@ impl Housekeeping {
             match partition.clean_up(wall) {
                 Ok(0) => {}
                 Ok(segments) => {
-                    tracing::info!(partition = %partition.name(), segments, "old segments were deleted")
+                    tracing::info!(partition = %partition.name(), segments, "old segments were deleted");
                 }
                 Err(error) => {
                     tracing::error!(partition = %partition.name(), %error, "retention failed");

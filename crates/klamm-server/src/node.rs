@@ -105,6 +105,7 @@ impl Node {
             partitions: Arc::clone(&core.partitions),
             metadata: core.controller.metadata().clone(),
             controller: core.controller.clone(),
+            controller_endpoints: Arc::new(boot::controller_endpoints(&config, &bound)),
             groups: core.groups.handle(),
             fetch_sessions: Arc::new(Mutex::new(FetchSessions::new(
                 config.network.fetch_session_cache_slots,

@@ -21,7 +21,8 @@ pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>, String> {
                 layers.insert(name, layer);
             }
             None => {
-                findings.push(Finding::new(*path, "say `layer = N` under [package.metadata.klamm]"));
+                findings
+                    .push(Finding::new(*path, "say `layer = N` under [package.metadata.klamm]"));
             }
         }
     }

@@ -121,7 +121,7 @@ impl Group {
             return;
         }
         let member_id = request.new_member_id.clone();
-        self.add_member(time, member_id, request, ticket);
+        self.add_member(time, &member_id, &request, ticket);
         self.rebalance_or_complete_join(time, actions);
     }
 
@@ -170,7 +170,7 @@ impl Group {
     ) {
         let member_id = request.member_id.clone();
         if self.pending_members.contains_key(&member_id) && request.instance_id.is_none() {
-            self.add_member(time, member_id, request, ticket);
+            self.add_member(time, &member_id, &request, ticket);
             return self.rebalance_or_complete_join(time, actions);
         }
         if let Err(error) = self.check_member(&member_id, request.instance_id.as_ref()) {
@@ -209,7 +209,7 @@ impl Group {
         let instance_id = request.instance_id.clone().expect("the caller saw one");
         let new_id = request.new_member_id.clone();
         let Some(old_id) = self.static_members.get(&instance_id).cloned() else {
-            self.add_member(time, new_id, request, ticket);
+            self.add_member(time, &new_id, &request, ticket);
             return self.rebalance_or_complete_join(time, actions);
         };
         let was_leader = self.is_leader(&old_id);
@@ -287,7 +287,7 @@ impl Group {
         }
     }
 
-    fn add_member(&mut self, time: Time, member_id: Str, request: JoinRequest, ticket: Ticket) {
+    fn add_member(&mut self, time: Time, member_id: &Str, request: &JoinRequest, ticket: Ticket) {
         if self.members.is_empty() {
             self.protocol_type = Some(request.protocol_type.detached());
         }
@@ -297,7 +297,7 @@ impl Group {
         if let Some(instance_id) = &request.instance_id {
             self.static_members.insert(instance_id.detached(), member_id.clone());
         }
-        self.pending_members.remove(&member_id);
+        self.pending_members.remove(member_id);
         if self.state == State::PreparingRebalance && self.began_empty {
             self.new_member_added = true;
         }
@@ -305,7 +305,7 @@ impl Group {
             member_id: member_id.clone(),
             instance_id: request.instance_id.as_ref().map(Str::detached),
             client_id: request.client_id.detached(),
-            client_host: request.client_host,
+            client_host: request.client_host.clone(),
             rebalance_timeout_ms: request.rebalance_timeout_ms,
             session_timeout_ms: request.session_timeout_ms,
             protocols: detached(&request.protocols),
@@ -316,7 +316,7 @@ impl Group {
             is_new: true,
         };
         self.members.insert(member_id.clone(), member);
-        self.await_first_answer(&member_id, time.now);
+        self.await_first_answer(member_id, time.now);
     }
 
     /// A new member need not send heartbeats before it has its first answer, but it is not

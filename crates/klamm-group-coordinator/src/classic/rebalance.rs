@@ -12,7 +12,7 @@ impl Group {
     pub(crate) fn rebalance_or_complete_join(&mut self, time: Time, actions: &mut Actions) {
         match self.state {
             State::Empty | State::Stable | State::CompletingRebalance => {
-                self.prepare_rebalance(time, actions)
+                self.prepare_rebalance(time, actions);
             }
             State::PreparingRebalance => self.maybe_complete_join(time, actions),
             State::Dead => {}

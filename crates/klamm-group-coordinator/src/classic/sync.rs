@@ -61,11 +61,11 @@ impl Group {
     pub(crate) fn on_sync(
         &mut self,
         time: Time,
-        request: SyncRequest,
+        request: &SyncRequest,
         ticket: Ticket,
         actions: &mut Actions,
     ) {
-        if let Err(error) = self.check_sync(&request) {
+        if let Err(error) = self.check_sync(request) {
             return actions.reply(ticket, Response::Sync(Synced::refused(error)));
         }
         let member_id = request.member_id.clone();
