@@ -20,9 +20,9 @@ pub(crate) struct Arguments {
     overrides: Vec<String>,
 }
 
-pub(crate) fn run(arguments: Arguments) -> Outcome {
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
     logging::start("info");
-    let properties = properties(&arguments)?;
+    let properties = properties(arguments)?;
     let loaded = BrokerConfig::load(&properties).map_err(|errors| errors.to_string())?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
