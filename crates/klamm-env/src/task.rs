@@ -11,6 +11,10 @@ use tokio::task::LocalSet;
 /// busy connection among many stays fair.
 const EVENTS_PER_TURN: usize = 256;
 
+/// Threads of a worker for calls that wait for a device; more calls queue. A disk serves no more
+/// at once, and each thread costs memory.
+const BLOCKING_THREADS_MAX: usize = 4;
+
 /// Runs `main` to its end on this thread, with the tasks that it spawns.
 ///
 /// # Errors
@@ -20,6 +24,8 @@ pub fn run_worker<F: Future>(main: F) -> io::Result<F::Output> {
         .enable_io()
         .enable_time()
         .max_io_events_per_tick(EVENTS_PER_TURN)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(THREAD_STACK_BYTES)
         .build()?;
     Ok(LocalSet::new().block_on(&runtime, main))
 }
