@@ -284,6 +284,7 @@ async fn identify(shared: &Shared) -> bool {
 
 async fn init_producer_id(shared: &Shared) -> Result<Identity> {
     let request = InitProducerIdRequest {
+        transactional_id: None,
         transaction_timeout_ms: i32::MAX,
         producer_id: -1,
         producer_epoch: -1,
