@@ -1,0 +1,64 @@
+//! What a process used, from `/proc`: nanoseconds of CPU over all its threads, and memory.
+//!
+//! CPU time of the broker bears a noisy machine far better than the wall clock does, because
+//! the broker shares the machine with its load.
+
+use std::time::Duration;
+
+use crate::LoadError;
+
+/// CPU time that the threads of a process used so far. Threads that ended are not counted, so a
+/// window must not span the end of a busy one; brokers keep theirs.
+///
+/// # Errors
+/// The process is gone.
+pub fn cpu_time(pid: u32) -> Result<Duration, LoadError> {
+    let dir = format!("/proc/{pid}/task");
+    let threads =
+        std::fs::read_dir(&dir).map_err(|error| LoadError::system(format!("read {dir}"), error))?;
+    let mut total = Duration::ZERO;
+    for thread in threads.map_while(Result::ok) {
+        // A thread may end between the listing and this.
+        let Ok(text) = std::fs::read_to_string(thread.path().join("schedstat")) else { continue };
+        total += Duration::from_nanos(first_number(&text).unwrap_or(0));
+    }
+    Ok(total)
+}
+
+/// Resident memory of a process, in bytes.
+///
+/// # Errors
+/// The process is gone.
+pub fn resident_bytes(pid: u32) -> Result<u64, LoadError> {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| LoadError::system(format!("read {path}"), error))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(first_number)
+        .map(|kib| kib * 1024)
+        .ok_or_else(|| LoadError::unexpected(format!("{path} has no VmRSS")))
+}
+
+fn first_number(text: &str) -> Option<u64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_uses_cpu_and_memory() {
+        let before = cpu_time(std::process::id()).unwrap();
+        let sum = (0..3_000_000_u64).fold(0, |sum: u64, n| std::hint::black_box(sum ^ n));
+        assert!(cpu_time(std::process::id()).unwrap() >= before, "{sum}");
+        assert!(resident_bytes(std::process::id()).unwrap() > 100_000);
+    }
+
+    #[test]
+    fn a_process_that_does_not_exist_is_an_error() {
+        assert!(cpu_time(u32::MAX).is_err());
+        assert!(resident_bytes(u32::MAX).is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! An open loop: requests go out when they are due, whether or not the broker keeps up, and their
+//! latency counts from that moment.
+//!
+//! One thread that never sleeps drives all connections, so that neither a timer's slack nor a
+//! wake-up of the load's own is measured. It needs a core for itself.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use hdrhistogram::Histogram;
+use klamm_bench::LoadError;
+use klamm_bench::payload::{Payload, Shape};
+use klamm_bench::poll::{Lane, readable_now, wait_readable};
+use klamm_bench::topic::{self, Topic};
+use serde_json::{Value, json};
+
+use super::window::{Done, Window};
+use crate::Target;
+
+/// Largest latency that is told apart; a larger one counts as this.
+const LATENCY_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    /// The topic that is made, with a partition for each connection.
+    #[arg(long)]
+    topic: String,
+    /// Connections.
+    #[arg(long, default_value_t = 8)]
+    connections: i32,
+    /// Requests a second over all connections.
+    #[arg(long, default_value_t = 2500)]
+    rate: u32,
+    /// Bytes of each record's value.
+    #[arg(long, default_value_t = 1024)]
+    value_bytes: usize,
+    /// Length of the window.
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Value, LoadError> {
+    let address = arguments.target.address;
+    let topic = Topic { name: &arguments.topic, partition_count: arguments.connections };
+    topic::make(address, topic)?;
+    let payload = Payload::new(Shape { value_bytes: arguments.value_bytes, batch_bytes_max: 0 })?;
+    let mut lanes = (0..arguments.connections)
+        .map(|index| Lane::open(address, payload.produce_frame(topic.name, index)?))
+        .collect::<Result<Vec<Lane>, LoadError>>()?;
+    let window = Window::open(arguments.target.pid)?;
+    let latencies = drive(&mut lanes, arguments, window.start())?;
+    let requests = latencies.answered.len();
+    let done = Done { requests, records: requests, bytes: requests * payload.batch.len() as u64 };
+    let mut value = window.close(done)?;
+    add_percentiles(&mut value, &latencies.answered);
+    // The load's own lateness: latencies of its size say nothing about the broker.
+    value["pacer_late_p99_ms"] = json!(ms_at(&latencies.late, 99.0));
+    topic::delete(address, topic.name)?;
+    Ok(value)
+}
+
+struct Latencies {
+    answered: Histogram<u64>,
+    late: Histogram<u64>,
+}
+
+fn drive(
+    lanes: &mut [Lane],
+    arguments: &Arguments,
+    start: Instant,
+) -> Result<Latencies, LoadError> {
+    let mut latencies = Latencies { answered: new_histogram()?, late: new_histogram()? };
+    let interval = Duration::from_secs(1) / arguments.rate.max(1);
+    let total = u64::from(arguments.rate) * u64::from(arguments.seconds);
+    let lane_count = lanes.len();
+    let mut ready = Vec::new();
+    for n in 0..total {
+        let due = start + interval.mul_f64(n as f64);
+        while Instant::now() < due {
+            receive_ready(lanes, &mut ready, &mut latencies.answered, Wait::No)?;
+        }
+        record(&mut latencies.late, due.elapsed());
+        lanes[n as usize % lane_count].send(due)?;
+    }
+    while lanes.iter().any(|lane| lane.waiting_count() > 0) {
+        receive_ready(lanes, &mut ready, &mut latencies.answered, Wait::Yes)?;
+    }
+    Ok(latencies)
+}
+
+#[derive(Clone, Copy)]
+enum Wait {
+    No,
+    Yes,
+}
+
+fn receive_ready(
+    lanes: &mut [Lane],
+    ready: &mut Vec<usize>,
+    histogram: &mut Histogram<u64>,
+    wait: Wait,
+) -> Result<(), LoadError> {
+    match wait {
+        Wait::No => readable_now(lanes, ready)?,
+        Wait::Yes => wait_readable(lanes, ready)?,
+    }
+    for &index in &*ready {
+        lanes[index].receive(|due| record(histogram, due.elapsed()))?;
+    }
+    Ok(())
+}
+
+/// A histogram of nanoseconds with three digits.
+pub(super) fn new_histogram() -> Result<Histogram<u64>, LoadError> {
+    Histogram::new_with_max(LATENCY_MAX.as_nanos() as u64, 3)
+        .map_err(|error| LoadError::unexpected(format!("a histogram cannot be made: {error}")))
+}
+
+pub(super) fn record(histogram: &mut Histogram<u64>, latency: Duration) {
+    histogram.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+}
+
+/// Adds percentiles in milliseconds.
+pub(super) fn add_percentiles(figures: &mut Value, histogram: &Histogram<u64>) {
+    for (name, percentile) in
+        [("p50_ms", 50.0), ("p99_ms", 99.0), ("p999_ms", 99.9), ("max_ms", 100.0)]
+    {
+        figures[name] = json!(ms_at(histogram, percentile));
+    }
+}
+
+fn ms_at(histogram: &Histogram<u64>, percentile: f64) -> f64 {
+    histogram.value_at_percentile(percentile) as f64 / 1e6
+}

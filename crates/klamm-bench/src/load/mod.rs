@@ -1,0 +1,10 @@
+//! The loads, one a file.
+
+pub(crate) mod connections;
+pub(crate) mod consume;
+pub(crate) mod first_ack;
+pub(crate) mod latency;
+pub(crate) mod produce;
+pub(crate) mod rest;
+pub(crate) mod unbatched;
+mod window;
