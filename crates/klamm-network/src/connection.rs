@@ -340,7 +340,8 @@ impl Connection {
             if body.len() < len || !self.may_start(&body[..len]) {
                 break;
             }
-            let Poll::Ready(permit) = self.worker.permits.poll_acquire(cx, len) else { break };
+            let permits = &self.worker.whole_permits;
+            let Poll::Ready(permit) = permits.poll_acquire(cx, len) else { break };
             self.expects_large = len > SMALL_FRAME_BYTES_MAX;
             self.start_request(cx, Bytes::copy_from_slice(&body[..len]), permit)?;
             used += FRAME_LEN_BYTES + len;

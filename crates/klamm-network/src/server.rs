@@ -18,6 +18,9 @@ use crate::{NetworkStats, Service};
 
 /// Accepted connections that may wait for their worker; more are refused.
 const DELIVERIES_MAX: usize = 1024;
+/// Of the bytes of requests, one part in so many is kept for frames that came whole. Those are
+/// small: this many are hundreds of thousands of them.
+const WHOLE_FRAMES_SHARE: usize = 4;
 /// Pause of a listener after `accept` failed, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -58,6 +61,7 @@ pub struct Network {
     threads: Vec<JoinHandle<()>>,
     stats: Arc<NetworkStats>,
     permits: MemoryPermits,
+    whole_permits: MemoryPermits,
     addresses: Vec<SocketAddr>,
 }
 
@@ -75,7 +79,9 @@ impl Network {
         assert_eq!(options.listeners.len(), listeners.len(), "each listener has a name");
         let options = Arc::new(options);
         let stats = Arc::new(NetworkStats::default());
-        let permits = MemoryPermits::new(options.request_bytes_max);
+        let whole_bytes_max = options.request_bytes_max / WHOLE_FRAMES_SHARE;
+        let whole_permits = MemoryPermits::new(whole_bytes_max);
+        let permits = MemoryPermits::new(options.request_bytes_max - whole_bytes_max);
         let pool = FramePool::default();
         let addresses =
             listeners.iter().map(BoundListener::local_address).collect::<Result<_, _>>()?;
@@ -93,7 +99,8 @@ impl Network {
         for (index, deliveries) in receivers.into_iter().enumerate() {
             let (options, stats, clock) =
                 (Arc::clone(&options), Arc::clone(&stats), Arc::clone(clock));
-            let (permits, pool, stopped) = (permits.clone(), pool.clone(), stopped.clone());
+            let (permits, whole_permits) = (permits.clone(), whole_permits.clone());
+            let (pool, stopped) = (pool.clone(), stopped.clone());
             let service = Arc::clone(service);
             let door = door.take();
             threads.push(task::spawn_thread(&format!("worker-{index}"), move || {
@@ -101,6 +108,7 @@ impl Network {
                     options,
                     stats,
                     permits,
+                    whole_permits,
                     pool,
                     clock,
                     scratch: worker::new_scratch(),
@@ -116,7 +124,7 @@ impl Network {
                 }
             })?);
         }
-        Ok(Self { stop, threads, stats, permits, addresses })
+        Ok(Self { stop, threads, stats, permits, whole_permits, addresses })
     }
 
     /// Where each listener listens, with the ports that the kernel chose.
@@ -134,7 +142,7 @@ impl Network {
     /// Bytes of requests that are read or handled now.
     #[must_use]
     pub fn request_bytes_used(&self) -> usize {
-        self.permits.bytes_used()
+        self.permits.bytes_used() + self.whole_permits.bytes_used()
     }
 
     /// Stops: no new connections, requests that were started are answered, then all is closed.

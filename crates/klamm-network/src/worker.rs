@@ -27,7 +27,11 @@ const SWEEP_PAUSE_MIN: Duration = Duration::from_millis(500);
 pub(crate) struct WorkerShared {
     pub(crate) options: Arc<NetworkOptions>,
     pub(crate) stats: Arc<NetworkStats>,
+    /// Of frames whose bytes are still on their way, until they are handled.
     pub(crate) permits: MemoryPermits,
+    /// Of frames that were whole when they were seen: a promise of bytes that never come must
+    /// not stop those that did.
+    pub(crate) whole_permits: MemoryPermits,
     pub(crate) pool: FramePool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) scratch: RefCell<Vec<u8>>,

@@ -191,6 +191,27 @@ fn a_session_can_stay_silent_or_close() {
 }
 
 #[test]
+fn frames_that_are_promised_and_never_come_do_not_stop_those_that_do() {
+    let network = start(options());
+    let promised = 4 * 1024 * 1024_i32;
+    let waiting: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = connect(&network);
+            stream.write_all(&promised.to_be_bytes()).unwrap();
+            stream.write_all(b"x").unwrap();
+            stream
+        })
+        .collect();
+    let mut stream = connect(&network);
+    for _ in 0..100 {
+        stream.write_all(&framed(b"x small")).unwrap();
+        assert_eq!(read_frame(&mut stream), b"x small");
+    }
+    drop(waiting);
+    network.stop();
+}
+
+#[test]
 fn an_idle_connection_is_closed_and_a_cap_refuses_the_next() {
     let network = start(NetworkOptions {
         idle_max: Duration::from_millis(1),
