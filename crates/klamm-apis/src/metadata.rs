@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use klamm_metadata::{MetadataImage, TopicImage};
-use klamm_model::{ErrorCode, NodeId, check_topic_name, is_internal_topic};
+use klamm_model::{ErrorCode, NodeId, Uuid, check_topic_name, is_internal_topic};
 use klamm_protocol::metadata_request::MetadataRequestTopic;
 use klamm_protocol::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -24,6 +24,8 @@ use crate::internal_topics::create_on_demand;
 
 /// Before this version an empty list asks for all topics.
 const NULL_MEANS_ALL_FROM: i16 = 1;
+/// From here on topics may be asked for by id; the versions with ids before it cannot answer that.
+const TOPIC_IDS_FROM: i16 = 12;
 /// Before this version a client cannot say no to creation.
 const CREATION_CHOICE_FROM: i16 = 4;
 
@@ -43,6 +45,11 @@ impl Api for Metadata {
         let may_create = request.allow_auto_topic_creation || version < CREATION_CHOICE_FROM;
         let asked =
             request.topics.filter(|topics| version >= NULL_MEANS_ALL_FROM || !topics.is_empty());
+        let asks_by_id =
+            |topic: &MetadataRequestTopic| topic.name.is_none() || topic.topic_id != Uuid::ZERO;
+        if version < TOPIC_IDS_FROM && asked.iter().flatten().any(asks_by_id) {
+            return refuse_ids(asked.unwrap_or_default()).into();
+        }
         let described = Described {
             listener: Rc::clone(&caller.listener_name),
             operations: topic_operations(request.include_topic_authorized_operations),
@@ -67,6 +74,19 @@ impl Api for Metadata {
         }
         .into()
     }
+}
+
+/// Every topic is refused: v10 and v11 have ids, but no way to tell a topic without a name. Kafka:
+/// `MetadataRequest.getErrorResponse`.
+fn refuse_ids(asked: Vec<MetadataRequestTopic>) -> MetadataResponse {
+    let refused = asked.into_iter().map(|topic| MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.unwrap_or_default()),
+        topic_id: topic.topic_id,
+        topic_authorized_operations: NO_OPERATIONS,
+        ..MetadataResponseTopic::default()
+    });
+    MetadataResponse { topics: refused.collect(), ..MetadataResponse::default() }
 }
 
 /// Without an authorizer everybody may do everything with a topic: the bits of READ, WRITE,
