@@ -21,3 +21,12 @@ pub(crate) fn wait_for_end() -> Result<&'static str, String> {
         .and_then(|result| result)
         .map_err(|e| format!("signals cannot be waited for: {e}"))
 }
+
+/// From now on a signal does not end the process by itself: what must be undone can be.
+pub(crate) fn claim() -> io::Result<()> {
+    task::run_worker(async {
+        signal(SignalKind::interrupt())?;
+        signal(SignalKind::terminate())?;
+        Ok(())
+    })?
+}

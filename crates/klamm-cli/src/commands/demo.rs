@@ -73,6 +73,7 @@ impl Drop for Temporary {
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let env = klamm_env::real::env();
+    signals::claim()?;
     let directory = Temporary::new(&env)?;
     let mut properties = Properties::default();
     properties.set("log.dirs", directory.0.display().to_string());
