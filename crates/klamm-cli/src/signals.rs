@@ -25,8 +25,8 @@ pub(crate) fn wait_for_end() -> Result<&'static str, String> {
 /// From now on a signal does not end the process by itself: what must be undone can be.
 pub(crate) fn claim() -> io::Result<()> {
     task::run_worker(async {
-        signal(SignalKind::interrupt())?;
-        signal(SignalKind::terminate())?;
+        drop(signal(SignalKind::interrupt())?);
+        drop(signal(SignalKind::terminate())?);
         Ok(())
     })?
 }
