@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod codegen;
 mod fuzz;
@@ -31,6 +32,8 @@ enum Command {
     Test(test::Arguments),
     /// Fuzz the decoders, for as long as you say.
     Fuzz(fuzz::Arguments),
+    /// The same loads against Klamm and Apache Kafka, in pairs.
+    Bench(bench::Arguments),
     /// Everything that must hold before a change lands.
     Ci,
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Ci => ci::run(),
     };
     match result {
