@@ -268,19 +268,31 @@ impl Scratch {
         if codec == Codec::None {
             return Ok(input);
         }
+        self.release_large();
         self.buffer.clear();
+        if let Err(error) = self.fill_from(codec, input) {
+            // What was refused is of no use to anyone, and the next use may be far away.
+            self.release_large();
+            return Err(error);
+        }
+        Ok(&self.buffer)
+    }
+
+    fn release_large(&mut self) {
         if self.buffer.capacity() > KEPT_BYTES_MAX {
             self.buffer = Vec::new();
             self.zstd = None;
         }
+    }
+
+    fn fill_from(&mut self, codec: Codec, input: &[u8]) -> Result<(), DecompressError> {
         match codec {
-            Codec::None => {}
-            Codec::Gzip => self.fill(codec, flate2::bufread::MultiGzDecoder::new(input))?,
-            Codec::Snappy => snappy::decompress(input, &mut self.buffer, self.bytes_max)?,
-            Codec::Lz4 => self.fill(codec, lz4_flex::frame::FrameDecoder::new(input))?,
-            Codec::Zstd => self.fill_zstd(input)?,
+            Codec::None => Ok(()),
+            Codec::Gzip => self.fill(codec, flate2::bufread::MultiGzDecoder::new(input)),
+            Codec::Snappy => snappy::decompress(input, &mut self.buffer, self.bytes_max),
+            Codec::Lz4 => self.fill(codec, lz4_flex::frame::FrameDecoder::new(input)),
+            Codec::Zstd => self.fill_zstd(input),
         }
-        Ok(&self.buffer)
     }
 
     fn fill(&mut self, codec: Codec, mut from: impl Read) -> Result<(), DecompressError> {
@@ -362,6 +374,18 @@ mod tests {
         let mut scratch = Scratch::default();
         for _ in 0..2 {
             assert_eq!(scratch.decompress(compression.codec, &compressed).unwrap(), input);
+        }
+    }
+
+    #[test]
+    fn what_a_refused_batch_took_is_given_back_at_once() {
+        let zeros = vec![0; 4 * KEPT_BYTES_MAX];
+        for codec in Codec::ALL.into_iter().filter(|codec| *codec != Codec::None) {
+            let mut compressed = Vec::new();
+            Compression::from(codec).compress(&zeros, &mut compressed).unwrap();
+            let mut scratch = Scratch::with_bytes_max(3 * KEPT_BYTES_MAX);
+            assert!(scratch.decompress(codec, &compressed).is_err(), "{codec}");
+            assert!(scratch.buffer.capacity() <= KEPT_BYTES_MAX, "{codec}");
         }
     }
 
