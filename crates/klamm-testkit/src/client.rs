@@ -1,6 +1,8 @@
 //! What tests ask a broker for again and again, over a raw connection. Any refusal is a code for
 //! the test to look at.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use klamm_codec::RecordsField;
 use klamm_model::{ErrorCode, Timestamp};
@@ -211,19 +213,22 @@ pub fn produce_request(topic: &str, index: i32, records: &[u8]) -> ProduceReques
     }
 }
 
-/// A batch of values.
+/// Records of long ago would be removed as soon as they are there.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A batch of values, written now.
 ///
 /// # Panics
 /// If the codec refuses them.
 #[must_use]
 pub fn batch_of(options: BatchOptions, values: &[&[u8]]) -> Vec<u8> {
     let mut builder = BatchBuilder::new(options);
+    let timestamp = now();
     for value in values {
-        builder.push(RecordToAppend {
-            timestamp: Timestamp(1_700_000_000_000),
-            value: Some(value),
-            ..RecordToAppend::default()
-        });
+        builder.push(RecordToAppend { timestamp, value: Some(value), ..RecordToAppend::default() });
     }
     builder.build().expect("values of a test can be compressed")
 }
