@@ -12,6 +12,7 @@ mod workload;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -206,12 +207,28 @@ impl Bench<'_> {
         if !self.workload.setup.is_empty() {
             self.load(side, self.workload.setup, None)?;
         }
-        // The load is bounded in bytes as well as in time.
-        let start = std::time::Instant::now();
-        while start.elapsed().as_secs() < u64::from(warm_seconds) {
-            self.load(side, self.workload.load, Some(warm_seconds))?;
+        self.warm(side, u64::from(warm_seconds))
+    }
+
+    /// Loads until both limits are reached. A load is bounded in bytes as well as in time.
+    fn warm(&self, side: &mut Side, seconds: u64) -> Result<(), String> {
+        let words = match self.workload.warm {
+            [] => self.workload.load,
+            warm => warm,
+        };
+        let start = Instant::now();
+        let mut request_count = 0;
+        loop {
+            let passed = start.elapsed().as_secs();
+            let is_warm = passed >= seconds && request_count >= self.workload.warm_requests;
+            // A machine that cannot send so many in this time is too slow for these figures.
+            if is_warm || passed >= WARM_LONGER * seconds.max(1) {
+                return Ok(());
+            }
+            let left = seconds.saturating_sub(passed).clamp(2, 10);
+            let figures = self.load(side, words, u32::try_from(left).ok())?;
+            request_count += figures["requests"].as_u64().unwrap_or(0);
         }
-        Ok(())
     }
 
     fn window(&self, side: &mut Side) -> Result<Value, String> {
@@ -287,6 +304,9 @@ impl Bench<'_> {
         command
     }
 }
+
+/// A warm-up takes at most this many times as long as it was told.
+const WARM_LONGER: u64 = 4;
 
 /// The load's core; the server's is [`server::SERVER_CORE`].
 const LOAD_CORE: &str = "1";

@@ -30,6 +30,11 @@ pub(super) struct Workload {
     pub(super) life: Life,
     /// What `klamm-load` does once, before the warm-up.
     pub(super) setup: &'static [&'static str],
+    /// What `klamm-load` does to warm the server, where it is not the load itself.
+    pub(super) warm: &'static [&'static str],
+    /// Requests that a warm-up has at least: where requests are the load, a JVM still compiles
+    /// after the time alone.
+    pub(super) warm_requests: u64,
     /// What `klamm-load` does in each window.
     pub(super) load: &'static [&'static str],
     /// Length of a window.
@@ -50,7 +55,16 @@ const fn steady(
     load: &'static [&'static str],
     metrics: &'static [Metric],
 ) -> Workload {
-    Workload { name, life: Life::Steady, setup: &[], load, seconds: 8, metrics }
+    Workload {
+        name,
+        life: Life::Steady,
+        setup: &[],
+        warm: &[],
+        warm_requests: 0,
+        load,
+        seconds: 8,
+        metrics,
+    }
 }
 
 const fn fresh(
@@ -58,7 +72,31 @@ const fn fresh(
     load: &'static [&'static str],
     metrics: &'static [Metric],
 ) -> Workload {
-    Workload { name, life: Life::Fresh, setup: &[], load, seconds: 20, metrics }
+    Workload {
+        name,
+        life: Life::Fresh,
+        setup: &[],
+        warm: &[],
+        warm_requests: 0,
+        load,
+        seconds: 20,
+        metrics,
+    }
+}
+
+/// Requests after which a JVM's figures for single requests stop falling.
+const WARM_REQUESTS: u64 = 200_000;
+
+/// What a server of single requests is warmed with: many of them.
+const MANY_REQUESTS: &[&str] = &["unbatched", "--connections", "16"];
+
+/// One record a request, one request in flight on each connection.
+const fn requests(
+    name: &'static str,
+    load: &'static [&'static str],
+    metrics: &'static [Metric],
+) -> Workload {
+    Workload { warm: MANY_REQUESTS, warm_requests: WARM_REQUESTS, ..steady(name, load, metrics) }
 }
 
 /// All workloads, the short ones first.
@@ -80,7 +118,7 @@ pub(super) static WORKLOADS: [Workload; 10] = [
         &["connections", "--count", "5000"],
         &[goal("kib_per_connection", "memory a connection, KiB", 6.0)],
     ),
-    steady(
+    requests(
         "unbatched-16",
         &["unbatched", "--connections", "16"],
         &[
@@ -89,7 +127,7 @@ pub(super) static WORKLOADS: [Workload; 10] = [
             figure("p99_ms", "p99, ms"),
         ],
     ),
-    steady(
+    requests(
         "unbatched-1",
         &["unbatched", "--connections", "1"],
         &[
@@ -122,14 +160,13 @@ pub(super) static WORKLOADS: [Workload; 10] = [
     },
     Workload {
         seconds: 20,
-        ..steady(
+        ..requests(
             "latency-2500",
             &["latency", "--rate", "2500"],
             &[
                 goal("p50_ms", "p50, ms", 0.07),
                 goal("p99_ms", "p99, ms", 0.25),
                 goal("p999_ms", "p99.9, ms", 2.0),
-                figure("pacer_late_p99_ms", "the load's own lateness p99, ms"),
             ],
         )
     },
