@@ -52,7 +52,6 @@ impl Finished {
     ///
     /// # Panics
     /// If it did not.
-    #[must_use]
     #[track_caller]
     pub fn ok(self) -> Self {
         assert!(self.status.success(), "ended with {}:\n{}", self.status, self.all());

@@ -116,12 +116,12 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_refuses_records_keeps_reading_and_loses_nothing_that_was_acknowledged() {
+fn a_full_disk_refuses_records_and_loses_nothing_that_was_acknowledged() {
     let disk = SmallDisk::mount("disks-full", "8m");
     let options = BrokerOptions::default()
         .in_dir(&disk.dir.join("data"))
         .with("offsets.topic.num.partitions", "1")
-        .expecting_error("klamm");
+        .expecting_error("No space left on device");
     let mut broker = Broker::start_with("disks-full-broker", options);
     let mut client = broker.client();
     client.create_topic("full", 1, &[]);
