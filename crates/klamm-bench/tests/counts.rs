@@ -1,0 +1,301 @@
+//! A ratchet: what a request asks of the disk. A node in this process runs over a disk that
+//! counts; nothing is timed. System calls on sockets are not seen from here, and allocations have
+//! a ratchet of their own beside the server.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use klamm_bench::payload::{PRODUCE_VERSION, Payload, Shape};
+use klamm_bench::read_back::{FETCH_VERSION, fetch_frame, read_all};
+use klamm_bench::topic::{self, Topic, check_produced};
+use klamm_bench::wire::Connection;
+use klamm_config::{BrokerConfig, Properties};
+use klamm_env::real::RealDisk;
+use klamm_env::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, Space};
+use klamm_protocol::{FetchRequest, ProduceRequest};
+use klamm_server::{Node, NodeOptions};
+
+/// Requests that are counted.
+const REQUESTS: u64 = 1_000;
+
+const TOPIC: Topic<'static> = Topic { name: "counted", partition_count: 1 };
+
+/// How often each was called, on files of the counted topic alone: the metadata log and the
+/// checkpoints have a rhythm of their own.
+#[derive(Debug, Default)]
+struct Calls {
+    opens: AtomicU64,
+    reads: AtomicU64,
+    writes: AtomicU64,
+    syncs: AtomicU64,
+    lens: AtomicU64,
+    residencies: AtomicU64,
+    descriptors: AtomicU64,
+    names: AtomicU64,
+}
+
+/// A moment's counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    opens: u64,
+    reads: u64,
+    writes: u64,
+    syncs: u64,
+    lens: u64,
+    residencies: u64,
+    descriptors: u64,
+    /// Listings, renames, removals.
+    names: u64,
+}
+
+impl Calls {
+    fn take(&self) -> Counts {
+        let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
+        Counts {
+            opens: take(&self.opens),
+            reads: take(&self.reads),
+            writes: take(&self.writes),
+            syncs: take(&self.syncs),
+            lens: take(&self.lens),
+            residencies: take(&self.residencies),
+            descriptors: take(&self.descriptors),
+            names: take(&self.names),
+        }
+    }
+}
+
+fn count(calls: &AtomicU64) {
+    calls.fetch_add(1, Ordering::Relaxed);
+}
+
+#[derive(Debug)]
+struct CountingDisk {
+    disk: RealDisk,
+    calls: Arc<Calls>,
+}
+
+impl CountingDisk {
+    fn name(&self, path: &Path) {
+        if is_counted(path) {
+            count(&self.calls.names);
+        }
+    }
+}
+
+fn is_counted(path: &Path) -> bool {
+    path.to_string_lossy().contains("/counted-")
+}
+
+impl Disk for CountingDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.disk.open(path, mode)?;
+        if !is_counted(path) {
+            return Ok(file);
+        }
+        count(&self.calls.opens);
+        Ok(Arc::new(CountingFile { file, calls: Arc::clone(&self.calls) }))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.name(path);
+        self.disk.create_dir_all(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.name(dir);
+        self.disk.list(dir)
+    }
+
+    fn file_len(&self, path: &Path) -> io::Result<Option<u64>> {
+        self.name(path);
+        self.disk.file_len(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.name(from);
+        self.disk.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.name(path);
+        self.disk.remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.name(path);
+        self.disk.remove_dir_all(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.name(dir);
+        self.disk.sync_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        self.disk.lock(path)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        self.disk.space(dir)
+    }
+}
+
+#[derive(Debug)]
+struct CountingFile {
+    file: Arc<dyn DiskFile>,
+    calls: Arc<Calls>,
+}
+
+impl DiskFile for CountingFile {
+    fn len(&self) -> io::Result<u64> {
+        count(&self.calls.lens);
+        self.file.len()
+    }
+
+    fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<usize> {
+        count(&self.calls.reads);
+        self.file.read_at(into, position)
+    }
+
+    fn write_all_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        count(&self.calls.writes);
+        self.file.write_all_at(parts, position)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        count(&self.calls.syncs);
+        self.file.sync()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        self.file.reserve(len)
+    }
+
+    fn is_resident(&self, position: u64, len: u64) -> bool {
+        count(&self.calls.residencies);
+        self.file.is_resident(position, len)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        count(&self.calls.descriptors);
+        self.file.descriptor()
+    }
+}
+
+struct TempDir(PathBuf);
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{} stays behind: {error}", self.0.display());
+        }
+    }
+}
+
+struct Fixture {
+    node: Option<Node>,
+    calls: Arc<Calls>,
+    address: SocketAddr,
+    _dir: TempDir,
+}
+
+impl Fixture {
+    fn start(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("klamm-counts-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("the directory can be made");
+        let dir = TempDir(dir);
+        let mut properties = Properties::default();
+        properties.set("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0");
+        properties.set("log.dirs", dir.0.display().to_string());
+        properties.set("num.network.threads", "1");
+        properties.set("klamm.log.durability", "page-cache");
+        properties.set("klamm.metrics.listeners", "");
+        let config = BrokerConfig::load(&properties).expect("the configuration is sound").config;
+        let calls = Arc::new(Calls::default());
+        let mut env = klamm_env::real::env();
+        env.disk = Arc::new(CountingDisk { disk: RealDisk, calls: Arc::clone(&calls) });
+        let node = Node::start(NodeOptions { config, properties, env }).expect("the node starts");
+        let address = node.address("PLAINTEXT").expect("the listener is bound");
+        topic::make(address, TOPIC).expect("the topic is made");
+        Self { node: Some(node), calls, address, _dir: dir }
+    }
+
+    fn stop(mut self) {
+        self.node.take().expect("it is stopped once").stop();
+    }
+}
+
+fn payload() -> Payload {
+    Payload::new(Shape { value_bytes: 100, batch_bytes_max: 0 }).expect("one record fits")
+}
+
+fn produce(connection: &mut Connection, times: u64) {
+    let mut frame = payload().produce_frame(TOPIC.name, 0).expect("the request is small");
+    for _ in 0..times {
+        let id = connection.send(&mut frame).expect("the node reads");
+        let answer =
+            connection.receive::<ProduceRequest>(id, PRODUCE_VERSION).expect("the node answers");
+        check_produced(&answer).expect("the batch is taken");
+    }
+}
+
+#[test]
+fn an_unbatched_produce_request_is_one_write() {
+    let fixture = Fixture::start("produce");
+    let mut connection = Connection::open(fixture.address).unwrap();
+    produce(&mut connection, 1);
+    fixture.calls.take();
+    produce(&mut connection, REQUESTS);
+    let counts = fixture.calls.take();
+    // Index entries wait in memory: only the log itself is written.
+    assert_eq!(counts, Counts { writes: REQUESTS, ..NOTHING });
+
+    let read = read_all(fixture.address, TOPIC).unwrap();
+    // One for the making of the topic, one to warm.
+    assert_eq!(read.record_counts, [REQUESTS as i64 + 2]);
+    fixture.stop();
+}
+
+const NOTHING: Counts = Counts {
+    opens: 0,
+    reads: 0,
+    writes: 0,
+    syncs: 0,
+    lens: 0,
+    residencies: 0,
+    descriptors: 0,
+    names: 0,
+};
+
+#[test]
+fn a_fetch_at_the_tail_reads_at_most_once_and_opens_nothing() {
+    let fixture = Fixture::start("fetch");
+    let mut connection = Connection::open(fixture.address).unwrap();
+    let mut total = NOTHING;
+    for n in 0..REQUESTS as i64 {
+        produce(&mut connection, 1);
+        fixture.calls.take();
+        // The topic's making left the record at offset 0.
+        let id = connection.send(&mut fetch_frame(TOPIC.name, &[n + 1]).unwrap()).unwrap();
+        let answer = connection.receive::<FetchRequest>(id, FETCH_VERSION).unwrap();
+        let partition = &answer.responses[0].partitions[0];
+        assert_eq!((partition.error_code, partition.records.len()), (0, payload().batch.len()));
+        let counts = fixture.calls.take();
+        assert!(counts.reads <= 1, "{counts:?}");
+        total.reads += counts.reads;
+        total.residencies += counts.residencies;
+        let others = Counts { reads: 0, residencies: 0, descriptors: 0, ..counts };
+        assert_eq!(others, NOTHING, "{counts:?}");
+        assert!(counts.descriptors <= 2 && counts.residencies <= 1, "{counts:?}");
+    }
+    assert!(total.reads <= REQUESTS);
+    fixture.stop();
+}
