@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod codegen;
+mod docs;
 mod fuzz;
 mod peer;
 mod test;
@@ -30,6 +31,8 @@ enum Command {
     Tidy,
     /// Set up what the tests need and run all of them.
     Test(test::Arguments),
+    /// Render the reference pages and the crates' documentation.
+    Docs,
     /// Fuzz the decoders, for as long as you say.
     Fuzz(fuzz::Arguments),
     /// The same loads against Klamm and Apache Kafka, in pairs.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Peer(arguments) => peer::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Docs => docs::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Ci => ci::run(),

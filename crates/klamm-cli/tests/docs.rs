@@ -9,10 +9,7 @@ fn check(name: &str, rendered: &str) {
         std::fs::write(&path, rendered).expect("the checkout can be written");
     }
     let kept = std::fs::read_to_string(&path).expect("the page is there");
-    assert!(
-        kept == rendered,
-        "docs/reference/{name} is stale: run KLAMM_UPDATE_DOCS=1 cargo test -p klamm-cli --test docs"
-    );
+    assert!(kept == rendered, "docs/reference/{name} is stale: run cargo xtask docs");
 }
 
 #[test]
