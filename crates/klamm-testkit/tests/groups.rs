@@ -2,7 +2,6 @@
 //! committed holds across a restart of the broker.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use klamm_testkit::{Broker, BrokerOptions, Process, Tools, WAIT_MAX, wait_until};
 
@@ -134,5 +133,4 @@ fn a_group_of_mixed_clients_reads_all_though_one_is_killed_and_one_joins() {
     wait_for_values(&[&next], 3_000..3_100);
     let old = next.stdout.all().iter().filter_map(|line| line.parse::<usize>().ok()).min();
     assert_eq!(old, Some(3_000));
-    assert!(Duration::from_millis(6_000) < WAIT_MAX);
 }

@@ -10,16 +10,17 @@ const ADMIN: &str = include_str!("python/admin.py");
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
 
-/// A time that no clock gives while a test runs.
+/// An hour ago: no clock gives it while the test runs.
 fn timestamp() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_millis()).unwrap() - 3_600_000
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_ms = now.expect("it is after 1970").as_millis();
+    u64::try_from(now_ms).expect("for a long time it fits") - 3_600_000
 }
 
 fn read(broker: &Broker, topic: &str, count: usize) -> Vec<Value> {
     let args = [&broker.bootstrap(), topic, &count.to_string()];
     let text = Tools::python(READ, &args).ok().text();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 #[test]
