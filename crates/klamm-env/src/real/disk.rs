@@ -21,10 +21,19 @@ struct RealFile(File);
 
 #[derive(Debug)]
 struct RealLock {
-    _file: File,
+    file: File,
 }
 
 impl DiskLock for RealLock {}
+
+impl Drop for RealLock {
+    /// Unlocks by itself: closing is not enough while a child that another thread forked still
+    /// has its copies of all descriptors, until it executes its program.
+    fn drop(&mut self) {
+        // Without success there is still the closing.
+        drop(rustix::fs::flock(&self.file, FlockOperation::Unlock));
+    }
+}
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
@@ -91,7 +100,7 @@ impl Disk for RealDisk {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Box::new(RealLock { _file: file })),
+            Ok(()) => Ok(Box::new(RealLock { file })),
             Err(e) => Err(e.into()),
         }
     }
@@ -186,4 +195,26 @@ fn write_rest(file: &File, parts: &[IoSlice<'_>], position: u64, done: usize) ->
         at += (part.len() - from) as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_free_when_it_is_dropped_even_if_its_descriptor_was_copied() {
+        let path = std::env::temp_dir().join(format!("klamm-env-lock-{}", std::process::id()));
+        let lock = RealDisk.lock(&path).expect("the file is there and free");
+        let taken = RealDisk.lock(&path).map(drop).expect_err("it is taken");
+        assert_eq!(taken.kind(), io::ErrorKind::WouldBlock);
+        drop(lock);
+
+        let file = File::open(&path).expect("the file is there");
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).expect("it is free");
+        let copy = file.try_clone().expect("descriptors can be copied");
+        drop(RealLock { file });
+        RealDisk.lock(&path).map(drop).expect("the copy does not hold it");
+        drop(copy);
+        std::fs::remove_file(&path).expect("the file can be removed");
+    }
 }
