@@ -30,8 +30,7 @@ impl Drop for RealLock {
     /// Unlocks by itself: closing is not enough while a child that another thread forked still
     /// has its copies of all descriptors, until it executes its program.
     fn drop(&mut self) {
-        // Without success there is still the closing.
-        drop(rustix::fs::flock(&self.file, FlockOperation::Unlock));
+        let _closing_unlocks_too = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 
