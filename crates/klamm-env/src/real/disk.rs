@@ -214,6 +214,6 @@ mod tests {
         drop(RealLock { file });
         RealDisk.lock(&path).map(drop).expect("the copy does not hold it");
         drop(copy);
-        std::fs::remove_file(&path).expect("the file can be removed");
+        fs::remove_file(&path).expect("the file can be removed");
     }
 }
