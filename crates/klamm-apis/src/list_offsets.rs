@@ -93,10 +93,14 @@ fn find(
     let since =
         |needed: i16| if version >= needed { Ok(()) } else { Err(ErrorCode::UnsupportedVersion) };
     match asked.timestamp {
+        LATEST if !partition.has_caught_up() => Err(not_yet(version)),
         LATEST => Ok(at(upper, Some(leader_epoch))),
         EARLIEST => Ok(at(view.log_start_offset(), view.epoch_at(view.log_start_offset()))),
         MAX_TIMESTAMP => {
             since(7)?;
+            if !partition.has_caught_up() {
+                return Err(not_yet(version));
+            }
             Ok(view.max_timestamp(upper).map_err(failed)?.map(Found::from))
         }
         EARLIEST_LOCAL => {
@@ -107,10 +111,19 @@ fn find(
         EARLIEST_PENDING_UPLOAD => since(11).map(|()| None),
         timestamp if timestamp >= 0 => {
             let found = view.offset_for_timestamp(Timestamp(timestamp), upper).map_err(failed)?;
+            if found.is_none() && !partition.has_caught_up() {
+                return Err(not_yet(version));
+            }
             Ok(found.map(Found::from))
         }
         _ => Err(ErrorCode::UnsupportedVersion),
     }
+}
+
+/// Right after a start the end is not known yet: a client that asks again finds out, and one that
+/// was told less than before would read from the wrong place (KIP-207).
+fn not_yet(version: i16) -> ErrorCode {
+    if version >= 5 { ErrorCode::OffsetNotAvailable } else { ErrorCode::LeaderNotAvailable }
 }
 
 fn answer(

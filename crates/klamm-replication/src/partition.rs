@@ -67,6 +67,8 @@ pub struct Partition {
     log: Mutex<Log>,
     view: Arc<LogView>,
     leader_epoch: AtomicI32,
+    /// The log's end when this broker began to lead.
+    led_from: AtomicI64,
     high_watermark: AtomicI64,
     durability_synced: AtomicBool,
     has_flush_rule: AtomicBool,
@@ -104,6 +106,7 @@ impl Partition {
                 view,
                 log: Mutex::new(log),
                 leader_epoch: AtomicI32::new(NOT_LEADER),
+                led_from: AtomicI64::new(0),
                 durability_synced: AtomicBool::new(true),
                 has_flush_rule: AtomicBool::new(false),
                 offline: AtomicBool::new(false),
@@ -157,6 +160,9 @@ impl Partition {
 
     /// This broker leads from now on.
     pub fn lead(&self, epoch: LeaderEpoch) {
+        if self.leader_epoch.load(Ordering::Acquire) != epoch.0 {
+            self.led_from.store(self.view.log_end_offset().0, Ordering::Release);
+        }
         self.leader_epoch.store(epoch.0, Ordering::Release);
         self.advance();
         if self.view.synced_offset() < self.view.log_end_offset() {
@@ -256,6 +262,13 @@ impl Partition {
         if committed > before {
             self.waiters.on_advance(Offset(committed));
         }
+    }
+
+    /// Whether all that earlier leaders may have committed is known to be committed. Until then
+    /// the high watermark may be behind what clients were told before (KIP-207).
+    #[must_use]
+    pub fn has_caught_up(&self) -> bool {
+        self.high_watermark().0 >= self.led_from.load(Ordering::Acquire)
     }
 
     /// Everything below is committed.

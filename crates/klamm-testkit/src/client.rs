@@ -18,6 +18,7 @@ use klamm_records::{BatchBuilder, BatchOptions, RecordToAppend, Scratch, batches
 use klamm_stdx::Str;
 
 use crate::connection::RawConnection;
+use crate::wait::{WAIT_MAX, wait_until};
 
 /// How long the broker may take for a change, in milliseconds.
 const TIMEOUT_MS: i32 = 30_000;
@@ -124,10 +125,16 @@ impl Client {
             topics: vec![ListOffsetsTopic { name: Str::from(topic), partitions: vec![partition] }],
             ..ListOffsetsRequest::default()
         };
-        let answer = self.ask(&request, 7);
-        let line = &answer.topics[0].partitions[0];
-        assert_eq!(code(line.error_code), ErrorCode::None, "no end offset of {topic}-{index}");
-        line.offset
+        wait_until("the end offset", WAIT_MAX, || {
+            let answer = self.ask(&request, 7);
+            let line = &answer.topics[0].partitions[0];
+            match code(line.error_code) {
+                ErrorCode::None => Some(line.offset),
+                // Right after a start; all clients ask again (KIP-207).
+                ErrorCode::OffsetNotAvailable => None,
+                refusal => panic!("no end offset of {topic}-{index}: {refusal:?}"),
+            }
+        })
     }
 
     /// Every record of a partition from `offset` on; each batch's checksum is checked.
