@@ -1,32 +1,71 @@
 //! Waiting for the end: Ctrl-C or SIGTERM.
 
 use std::io;
+use std::sync::mpsc::{Receiver, channel};
 
 use klamm_env::task;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits until the process is asked to end; names the signal.
-pub(crate) async fn end() -> io::Result<&'static str> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok("interrupt"),
-        _ = terminate.recv() => Ok("terminate"),
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn end(mut self) -> io::Result<&'static str> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ok("interrupt"),
+            _ = self.terminate.recv() => Ok("terminate"),
+        }
     }
 }
 
-/// Blocks until the process is asked to end; names the signal.
-pub(crate) fn wait_for_end() -> Result<&'static str, String> {
-    task::run_worker(end())
-        .and_then(|result| result)
-        .map_err(|e| format!("signals cannot be waited for: {e}"))
+/// Waits until the process is asked to end; names the signal.
+pub(crate) async fn end() -> io::Result<&'static str> {
+    Signals::new()?.end().await
 }
 
-/// From now on a signal does not end the process by itself: what must be undone can be.
-pub(crate) fn claim() -> io::Result<()> {
-    task::run_worker(async {
-        drop(signal(SignalKind::interrupt())?);
-        drop(signal(SignalKind::terminate())?);
-        Ok(())
-    })?
+/// Signals that are caught from before a node starts until after it stops, so that none is lost
+/// and none ends the process in between.
+pub(crate) struct Watch {
+    ended: Receiver<io::Result<&'static str>>,
+}
+
+impl Watch {
+    /// From when this returns, a signal is waited for and no longer ends the process by itself.
+    pub(crate) fn start() -> Result<Self, String> {
+        let (ready_sender, ready) = channel::<()>();
+        let (sender, ended) = channel();
+        let watch = move || {
+            let watched = task::run_worker(async {
+                let signals = Signals::new()?;
+                drop(ready_sender);
+                signals.end().await
+            });
+            // Nobody waits any more when the process ends for another reason.
+            drop(sender.send(watched.and_then(|result| result)));
+        };
+        task::spawn_thread("signals", watch).map_err(failed)?;
+        // An error comes out of `wait`; either way nothing is ever sent here.
+        let _closed = ready.recv();
+        Ok(Self { ended })
+    }
+
+    /// Blocks until the process is asked to end, at once if it was already; names the signal.
+    pub(crate) fn wait(&self) -> Result<&'static str, String> {
+        let ended = self.ended.recv().map_err(io::Error::other).map_err(failed)?;
+        ended.map_err(failed)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: io::Error) -> String {
+    format!("signals cannot be waited for: {error}")
 }

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::{Failure, Outcome};
 use crate::session::run_until_end;
-use crate::signals;
+use crate::signals::Watch;
 
 /// What is streamed: a page of this project's documentation.
 const TEXT: &[u8] = include_bytes!("../../../../docs/reference/configs.md");
@@ -73,7 +73,7 @@ impl Drop for Temporary {
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let env = klamm_env::real::env();
-    signals::claim()?;
+    let signals = Watch::start()?;
     let directory = Temporary::new(&env)?;
     let mut properties = Properties::default();
     properties.set("log.dirs", directory.0.display().to_string());
@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let options = NodeOptions { config: loaded.config, properties, env: env.clone() };
     let node = Node::start(options).map_err(|e| e.to_string())?;
     let outcome = match node.address("PLAINTEXT") {
-        Some(address) => show(arguments, &env, &address.to_string()),
+        Some(address) => show(arguments, &env, &address.to_string(), &signals),
         None => Err("the node has no listener PLAINTEXT".into()),
     };
     node.stop();
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     outcome
 }
 
-fn show(arguments: &Arguments, env: &Env, address: &str) -> Outcome {
+fn show(arguments: &Arguments, env: &Env, address: &str, signals: &Watch) -> Outcome {
     say(&format!("a node serves {address}, its directory is temporary"))?;
     run_until_end(stream(arguments, env, address))?;
     say(&format!(
@@ -101,7 +101,7 @@ fn show(arguments: &Arguments, env: &Env, address: &str) -> Outcome {
     ))?;
     if !arguments.exit {
         say("Ctrl-C ends it")?;
-        signals::wait_for_end()?;
+        signals.wait()?;
     }
     Ok(())
 }

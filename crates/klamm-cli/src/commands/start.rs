@@ -7,7 +7,8 @@ use klamm_config::{BrokerConfig, Properties};
 use klamm_server::{Node, NodeOptions};
 
 use super::Outcome;
-use crate::{logging, signals};
+use crate::logging;
+use crate::signals::Watch;
 
 /// Where the configuration comes from.
 #[derive(Debug, Args)]
@@ -28,13 +29,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         tracing::warn!("{warning}");
     }
     let env = klamm_env::real::env();
+    let signals = Watch::start()?;
     let node = Node::start(NodeOptions { config: loaded.config, properties, env })
         .map_err(|e| e.to_string())?;
     let mut addresses: Vec<String> =
         node.addresses().iter().map(|(name, address)| format!("{name}://{address}")).collect();
     addresses.sort();
     tracing::info!(listeners = %addresses.join(","), cluster_id = node.cluster_id(), "started");
-    let signal = signals::wait_for_end()?;
+    let signal = signals.wait()?;
     tracing::info!(signal, "stopping");
     node.stop();
     Ok(())
