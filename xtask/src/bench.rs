@@ -308,7 +308,7 @@ impl Bench<'_> {
 /// A warm-up takes at most this many times as long as it was told.
 const WARM_LONGER: u64 = 4;
 
-/// The load's core; the server's is [`server::SERVER_CORE`].
+/// The load's core; the server has the other.
 const LOAD_CORE: &str = "1";
 
 /// A program, on one core where that is wanted and possible.

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use crate::test::{cargo, run_command};
-use crate::{codegen, fuzz, test, tidy};
+use crate::{codegen, docs, fuzz, test, tidy};
 
 type Stage = (&'static str, fn() -> Result<(), String>);
 
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     ("format", || run_command(cargo(&["fmt", "--all", "--check"]), "run `cargo fmt --all`")),
     ("tidy", tidy::run),
     ("clippy", || {
@@ -15,6 +15,7 @@ const STAGES: [Stage; 6] = [
         run_command(cargo(&args), "clippy found something")
     }),
     ("generated code is fresh", codegen::check),
+    ("documentation of the crates", docs::crates),
     ("tests", || test::run(&test::Arguments::default())),
     ("fuzzing, for a bounded time", fuzz::run_short),
 ];

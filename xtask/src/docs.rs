@@ -11,6 +11,14 @@ pub(crate) fn run() -> Result<(), String> {
     let mut pages = cargo(&["test", "--quiet", "--package", "klamm-cli", "--test", "docs"]);
     pages.env("KLAMM_UPDATE_DOCS", "1");
     run_command(pages, "the reference pages cannot be written")?;
+    crates()
+}
+
+/// Renders what the crates say of themselves.
+///
+/// # Errors
+/// Rustdoc found something.
+pub(crate) fn crates() -> Result<(), String> {
     let mut crates = cargo(&["doc", "--workspace", "--no-deps"]);
     crates.env("RUSTDOCFLAGS", "--deny warnings");
     run_command(crates, "rustdoc found something")
