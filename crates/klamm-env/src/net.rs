@@ -56,6 +56,9 @@ impl BoundListener {
         if let Some(bytes) = options.send_buffer_bytes {
             socket.set_send_buffer_size(bytes)?;
         }
+        if address.ip().is_loopback() {
+            do_not_pace(&socket);
+        }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(options.backlog.max(1))?;
@@ -77,6 +80,14 @@ impl BoundListener {
     pub fn into_listener(self) -> io::Result<Listener> {
         Ok(Listener(TcpListener::from_std(self.0)?))
     }
+}
+
+/// Nothing is congested within one machine, but a system's default that paces (BBR) sets a timer
+/// for every burst there too, which costs more than the bytes. Connections inherit the choice from
+/// their listener (`tcp(7)`, `TCP_CONGESTION`).
+fn do_not_pace(socket: &RawSocket) {
+    // A system without it keeps its own choice: nothing but time is lost.
+    rustix::net::sockopt::set_tcp_congestion(socket, "reno").unwrap_or_default();
 }
 
 /// A listening socket of this worker.

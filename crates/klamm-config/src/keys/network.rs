@@ -8,8 +8,8 @@ declare_configs! {
     "num.io.threads": Int = Is("8"), AtLeast(1), High, ClusterWide, Accepted, "Request handler threads; requests run on the worker of their connection instead.";
     "queued.max.requests": Int = Is("500"), AtLeast(1), High, ReadOnly, Accepted, "Requests that may wait between network and handler threads; there is no such queue.";
     "queued.max.request.bytes": Long = Is("-1"), Any, Medium, ReadOnly, Acted, "Most bytes of requests that are held in memory at once; -1 lets the broker decide.";
-    "socket.send.buffer.bytes": Int = Is("102400"), Any, High, ReadOnly, Acted, "Send buffer of a connection in the kernel; -1 leaves it to the system.";
-    "socket.receive.buffer.bytes": Int = Is("102400"), Any, High, ReadOnly, Acted, "Receive buffer of a connection in the kernel; -1 leaves it to the system.";
+    "socket.send.buffer.bytes": Int = Is("-1"), Any, High, ReadOnly, Acted, "Send buffer of a connection in the kernel; -1 leaves it to the system."; was Is("102400") => "a system that fits the buffer to the connection sends a fetch with a third of the CPU";
+    "socket.receive.buffer.bytes": Int = Is("-1"), Any, High, ReadOnly, Acted, "Receive buffer of a connection in the kernel; -1 leaves it to the system."; was Is("102400") => "a system that fits the buffer to the connection receives large batches with fewer wake-ups";
     "socket.request.max.bytes": Int = Is("104857600"), AtLeast(1), High, ReadOnly, Acted, "Largest request that is accepted.";
     "socket.listen.backlog.size": Int = Is("50"), AtLeast(1), Medium, ReadOnly, Acted, "Connections that may wait to be accepted.";
     "socket.connection.setup.timeout.ms": Long = Is("10000"), Any, Medium, ReadOnly, Accepted, "How long the first try to connect to another node may take.";
