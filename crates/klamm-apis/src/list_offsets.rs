@@ -6,7 +6,9 @@
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;
+use std::time::Duration;
 
+use klamm_env::task;
 use klamm_log::{FoundTimestamp, ReadError};
 use klamm_model::{ErrorCode, IsolationLevel, LeaderEpoch, Offset, Timestamp};
 use klamm_protocol::list_offsets_request::ListOffsetsPartition;
@@ -14,7 +16,7 @@ use klamm_protocol::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
 use klamm_protocol::{ListOffsetsRequest, ListOffsetsResponse, Listener};
-use klamm_replication::{Partition, ReadRefused};
+use klamm_replication::{CommitWait, Partition, ReadRefused};
 
 use crate::Context;
 use crate::api::{Api, Reply};
@@ -29,6 +31,8 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
+/// How long the end of a log is waited for at most; then the answer is what is committed.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(1);
 /// From here on leader epochs are told.
 const LEADER_EPOCHS_FROM: i16 = 4;
 
@@ -46,6 +50,7 @@ impl Api for ListOffsets {
         version: i16,
     ) -> Reply<ListOffsetsResponse> {
         let isolation = IsolationLevel::from_wire(request.isolation_level);
+        settle(&ctx, &request).await;
         let mut response = ListOffsetsResponse::default();
         for topic in request.topics {
             let line = |asked: &ListOffsetsPartition| {
@@ -61,6 +66,38 @@ impl Api for ListOffsets {
         }
         response.into()
     }
+}
+
+/// Waits until what is acknowledged is committed: a client that was told of its record (acks=1)
+/// finds it below the end. With one replica that is a sync, as long as the disk takes for it.
+async fn settle(ctx: &Context, request: &ListOffsetsRequest) {
+    let mut commits: Vec<CommitWait> = Vec::new();
+    for topic in &request.topics {
+        for asked in topic.partitions.iter().filter(|asked| needs_end(asked.timestamp)) {
+            let partition = ctx.partitions.by_name(&topic.name, asked.partition_index);
+            let Some(partition) = partition.filter(|p| p.check_leader(None).is_ok()) else {
+                continue;
+            };
+            let end = partition.view().log_end_offset();
+            if partition.high_watermark() < end {
+                commits.push(partition.committed_past(end.plus(-1)));
+            }
+        }
+    }
+    if commits.is_empty() {
+        return;
+    }
+    let all = async {
+        for commit in commits {
+            commit.await;
+        }
+    };
+    let in_time = task::timeout(SETTLE_TIME_MAX, all).await.is_some();
+    tracing::trace!(in_time, "commits waited for");
+}
+
+fn needs_end(timestamp: i64) -> bool {
+    timestamp >= 0 || timestamp == LATEST || timestamp == MAX_TIMESTAMP
 }
 
 /// What was found: an offset, and the record's time where it was asked for.

@@ -111,7 +111,12 @@ fn append_topic(
         };
         let line = append(ctx, caller, &partition, data, version);
         count(ctx, &line, data);
-        if acks == Acks::All && line.error_code == 0 {
+        let waits = match acks {
+            Acks::All => true,
+            Acks::Leader => partition.syncs_every_append(),
+            Acks::None => false,
+        };
+        if waits && line.error_code == 0 {
             let last_offset = Offset(line.base_offset + line.count - 1);
             if partition.high_watermark() <= last_offset {
                 waiting.push(Waiting { topic: i, place, partition, last_offset });
@@ -260,7 +265,7 @@ fn refuse_all(request: &ProduceRequest, code: ErrorCode) -> ProduceResponse {
     }
 }
 
-/// acks=all: the answer leaves when every append is committed, or says which was not in time.
+/// The answer leaves when every append is committed, or says which was not in time.
 async fn wait_for_commits(waiting: Vec<Waiting>, limit: Duration, response: &mut ProduceResponse) {
     let commits: Vec<_> =
         waiting.iter().map(|w| w.partition.committed_past(w.last_offset)).collect();

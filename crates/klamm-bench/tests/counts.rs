@@ -209,6 +209,10 @@ struct Fixture {
 
 impl Fixture {
     fn start(name: &str) -> Self {
+        Self::start_with(name, &[("klamm.log.durability", "page-cache")])
+    }
+
+    fn start_with(name: &str, configs: &[(&str, &str)]) -> Self {
         let dir = std::env::temp_dir().join(format!("klamm-counts-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("the directory can be made");
         let dir = TempDir(dir);
@@ -216,8 +220,8 @@ impl Fixture {
         properties.set("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0");
         properties.set("log.dirs", dir.0.display().to_string());
         properties.set("num.network.threads", "1");
-        properties.set("klamm.log.durability", "page-cache");
         properties.set("klamm.metrics.listeners", "");
+        configs.iter().for_each(|(name, value)| properties.set(*name, *value));
         let config = BrokerConfig::load(&properties).expect("the configuration is sound").config;
         let calls = Arc::new(Calls::default());
         let mut env = klamm_env::real::env();
@@ -261,6 +265,37 @@ fn an_unbatched_produce_request_is_one_write() {
     let read = read_all(fixture.address, TOPIC).unwrap();
     // One for the making of the topic, one to warm.
     assert_eq!(read.record_counts, [REQUESTS as i64 + 2]);
+    fixture.stop();
+}
+
+#[test]
+fn what_nobody_waits_for_is_synced_in_bulk_and_yet_below_the_end_for_who_asks() {
+    let fixture = Fixture::start_with("bulk", &[]);
+    let mut connection = Connection::open(fixture.address).unwrap();
+    produce(&mut connection, 1);
+    fixture.calls.take();
+    produce(&mut connection, REQUESTS);
+    let counts = fixture.calls.take();
+    assert_eq!(counts.writes, REQUESTS);
+    assert!(counts.syncs <= REQUESTS / 10, "{counts:?}");
+    // The leader alone has acknowledged; whoever asks for the end then is told of all of it.
+    let read = read_all(fixture.address, TOPIC).unwrap();
+    assert_eq!(read.record_counts, [REQUESTS as i64 + 2]);
+    fixture.stop();
+}
+
+#[test]
+fn with_flush_messages_1_an_answer_follows_its_sync() {
+    let configs = [("klamm.log.durability", "page-cache"), ("log.flush.interval.messages", "1")];
+    let fixture = Fixture::start_with("flush", &configs);
+    let mut connection = Connection::open(fixture.address).unwrap();
+    produce(&mut connection, 1);
+    fixture.calls.take();
+    for _ in 0..50 {
+        produce(&mut connection, 1);
+        let counts = fixture.calls.take();
+        assert_eq!((counts.writes, counts.syncs), (1, 1), "{counts:?}");
+    }
     fixture.stop();
 }
 

@@ -49,7 +49,7 @@ pub use checkpoint::{CheckpointError, OffsetCheckpoint};
 pub use config::{Cleanup, Durability, LogConfig};
 pub use epochs::{EpochEnd, LeaderEpochs};
 pub use error::LogError;
-pub use flusher::{Flusher, Syncable};
+pub use flusher::{Flusher, Syncable, Urgency};
 pub use index::{IndexEntry, TimeIndexEntry, decode_index, decode_time_index};
 pub use log::Log;
 pub use log_dir::{DirError, FoundPartition, LogDir};

@@ -18,7 +18,7 @@ pub use directory::{Directories, OpenError};
 pub use fetch_session::{
     Answer, FetchSessions, SessionError, SessionRef, SessionRequest, Told, Wanted, Worth,
 };
-pub use partition::{AppendRefused, Partition, ReadRefused, Watch};
+pub use partition::{AppendRefused, CommitWait, Partition, ReadRefused, Watch};
 pub use partitions::{NewPartition, Partitions};
 pub use rules::{log_config, rules};
 pub use waiters::FetchSignal;

@@ -4,14 +4,14 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use klamm_log::{
     AppendError, Appended, Durability, Flusher, FoundPartition, Limits, Log, LogConfig, LogError,
-    LogView, Origin, Read, ReadError, SyncTicket, Syncable,
+    LogView, Origin, Read, ReadError, SyncTicket, Syncable, Urgency,
 };
 use klamm_model::{IsolationLevel, LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 use klamm_records::{Rules, ValidBatch};
@@ -21,6 +21,11 @@ use crate::waiters::{FetchSignal, WaiterKey, Waiters};
 
 /// `leader_epoch` of a partition that is not led here.
 const NOT_LEADER: i32 = -1;
+
+/// `sync_asked`: each is more than the one before.
+const NOT_ASKED: u8 = 0;
+const ASKED_SOON: u8 = 1;
+const ASKED_NOW: u8 = 2;
 
 /// Why a batch was not appended.
 #[derive(Debug)]
@@ -72,11 +77,13 @@ pub struct Partition {
     high_watermark: AtomicI64,
     durability_synced: AtomicBool,
     has_flush_rule: AtomicBool,
+    syncs_every_append: AtomicBool,
     offline: AtomicBool,
     rules: ArcSwap<Rules>,
     waiters: Waiters,
     flusher: Arc<Flusher>,
-    sync_asked: AtomicBool,
+    /// What the flusher was asked for and has not begun: one of `NOT_ASKED` and below.
+    sync_asked: AtomicU8,
     myself: std::sync::Weak<Self>,
 }
 
@@ -109,11 +116,12 @@ impl Partition {
                 led_from: AtomicI64::new(0),
                 durability_synced: AtomicBool::new(true),
                 has_flush_rule: AtomicBool::new(false),
+                syncs_every_append: AtomicBool::new(false),
                 offline: AtomicBool::new(false),
                 rules: ArcSwap::from_pointee(rules),
                 waiters: Waiters::default(),
                 flusher,
-                sync_asked: AtomicBool::new(false),
+                sync_asked: AtomicU8::new(NOT_ASKED),
                 myself: myself.clone(),
             };
             this.note_config(&config);
@@ -166,7 +174,7 @@ impl Partition {
         self.leader_epoch.store(epoch.0, Ordering::Release);
         self.advance();
         if self.view.synced_offset() < self.view.log_end_offset() {
-            self.ask_for_sync();
+            self.ask_for_sync(Urgency::Now);
         }
     }
 
@@ -197,7 +205,10 @@ impl Partition {
     }
 
     fn note_config(&self, config: &LogConfig) {
-        self.durability_synced.store(config.durability == Durability::Synced, Ordering::Release);
+        let syncs_every_append = config.flush_messages == Some(1);
+        let is_synced = config.durability == Durability::Synced || syncs_every_append;
+        self.syncs_every_append.store(syncs_every_append, Ordering::Release);
+        self.durability_synced.store(is_synced, Ordering::Release);
         self.has_flush_rule.store(config.flush_messages.is_some(), Ordering::Release);
     }
 
@@ -223,8 +234,10 @@ impl Partition {
         drop(log);
         match result {
             Ok(appended) => {
-                if self.durability_synced.load(Ordering::Relaxed) || is_flush_due {
-                    self.ask_for_sync();
+                if is_flush_due {
+                    self.ask_for_sync(Urgency::Now);
+                } else if self.durability_synced.load(Ordering::Relaxed) {
+                    self.ask_for_sync(self.waiters.urgency());
                 }
                 self.advance();
                 Ok(appended)
@@ -238,11 +251,28 @@ impl Partition {
         }
     }
 
-    fn ask_for_sync(&self) {
-        if !self.sync_asked.swap(true, Ordering::AcqRel)
+    /// Whether no append is acknowledged before it is synced (`flush.messages=1`), acks=1 neither.
+    #[must_use]
+    pub fn syncs_every_append(&self) -> bool {
+        self.syncs_every_append.load(Ordering::Acquire)
+    }
+
+    fn ask_for_sync(&self, urgency: Urgency) {
+        let asked = match urgency {
+            Urgency::Soon => ASKED_SOON,
+            Urgency::Now => ASKED_NOW,
+        };
+        if self.sync_asked.fetch_max(asked, Ordering::AcqRel) < asked
             && let Some(this) = self.myself.upgrade()
         {
-            self.flusher.request(this);
+            self.flusher.request(this, urgency);
+        }
+    }
+
+    /// Somebody wants to see what is appended but not committed.
+    fn hurry(&self) {
+        if self.high_watermark() < self.view.log_end_offset() {
+            self.ask_for_sync(Urgency::Now);
         }
     }
 
@@ -321,12 +351,19 @@ impl Partition {
                 tracing::error!(partition = %self.name, %offset, %error, "a read failed");
                 Err(ReadRefused::Log(ReadError::Log(error)))
             }
-            other => other.map_err(ReadRefused::Log),
+            Ok(read) => {
+                if read.slice.is_none() {
+                    self.hurry();
+                }
+                Ok(read)
+            }
+            Err(error) => Err(ReadRefused::Log(error)),
         }
     }
 
     /// Waits until the record at `last_offset` is committed.
     pub fn committed_past(self: &Arc<Self>, last_offset: Offset) -> CommitWait {
+        self.hurry();
         CommitWait { partition: Arc::clone(self), last_offset, key: None }
     }
 
@@ -404,7 +441,7 @@ impl Partition {
 
 impl Syncable for Partition {
     fn ticket(&self) -> Result<Option<SyncTicket>, LogError> {
-        self.sync_asked.store(false, Ordering::Release);
+        self.sync_asked.store(NOT_ASKED, Ordering::Release);
         self.lock().sync_ticket()
     }
 

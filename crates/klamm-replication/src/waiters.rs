@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
+use klamm_log::Urgency;
 use klamm_model::Offset;
 use tokio::sync::Notify;
 
@@ -106,6 +107,11 @@ impl Waiters {
     pub(crate) fn add_watcher(&self, notify: Arc<Notify>) {
         lock(&self.inner).watchers.push(notify);
         self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether anybody waits for what is appended now.
+    pub(crate) fn urgency(&self) -> Urgency {
+        if self.count.load(Ordering::SeqCst) == 0 { Urgency::Soon } else { Urgency::Now }
     }
 
     /// The high watermark or the last stable offset moved.

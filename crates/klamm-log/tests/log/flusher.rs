@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use klamm_env::Disk;
-use klamm_log::{Flusher, Log, LogError, SyncTicket, Syncable};
+use klamm_log::{Flusher, Log, LogError, SyncTicket, Syncable, Urgency};
 
 use crate::batches::*;
 use crate::disk::MemoryDisk;
@@ -92,14 +92,14 @@ fn many_requests_during_a_round_are_one_sync_in_the_next() {
     let (flusher, _) = start(&disk);
     logs[0].hold(true);
     fill(&mut logs[0].log.lock().unwrap(), 1);
-    flusher.request(Arc::clone(&logs[0]) as Arc<dyn Syncable>);
+    flusher.request(Arc::clone(&logs[0]) as Arc<dyn Syncable>, Urgency::Now);
     while logs[0].count(|log| &log.asked) == 0 {
         std::thread::yield_now();
     }
     // The round runs: what arrives now joins the next.
     for _ in 0..100 {
         fill(&mut logs[1].log.lock().unwrap(), 1);
-        flusher.request(Arc::clone(&logs[1]) as Arc<dyn Syncable>);
+        flusher.request(Arc::clone(&logs[1]) as Arc<dyn Syncable>, Urgency::Now);
     }
     logs[0].hold(false);
     flusher.stop();
@@ -110,13 +110,44 @@ fn many_requests_during_a_round_are_one_sync_in_the_next() {
 }
 
 #[test]
+fn what_nobody_waits_for_goes_with_what_somebody_waits_for() {
+    let disk = MemoryDisk::new();
+    let logs = logs(&disk, 2);
+    let (flusher, _) = start(&disk);
+    logs.iter().for_each(|log| fill(&mut log.log.lock().unwrap(), 1));
+    flusher.request(Arc::clone(&logs[0]) as Arc<dyn Syncable>, Urgency::Soon);
+    flusher.request(Arc::clone(&logs[1]) as Arc<dyn Syncable>, Urgency::Now);
+    while logs[1].count(|log| &log.honoured) == 0 {
+        std::thread::yield_now();
+    }
+    // A round of two is synced in the order of the requests.
+    assert_eq!(logs[0].count(|log| &log.honoured), 1);
+}
+
+#[test]
+fn what_nobody_waits_for_is_synced_nonetheless_and_many_requests_are_one_sync() {
+    let disk = MemoryDisk::new();
+    let logs = logs(&disk, 1);
+    let (flusher, _) = start(&disk);
+    for _ in 0..10 {
+        fill(&mut logs[0].log.lock().unwrap(), 1);
+        flusher.request(Arc::clone(&logs[0]) as Arc<dyn Syncable>, Urgency::Soon);
+    }
+    while logs[0].log.lock().unwrap().recovery_point().0 < 10 {
+        std::thread::yield_now();
+    }
+    let syncs = logs[0].count(|log| &log.honoured);
+    assert!(syncs < 10, "{syncs} syncs for 10 requests that nobody waited for");
+}
+
+#[test]
 fn a_stop_waits_for_what_was_asked_and_comes_twice_without_harm() {
     let disk = MemoryDisk::new();
     let logs = logs(&disk, 20);
     let (flusher, failures) = start(&disk);
     for log in &logs {
         fill(&mut log.log.lock().unwrap(), 3);
-        flusher.request(Arc::clone(log) as Arc<dyn Syncable>);
+        flusher.request(Arc::clone(log) as Arc<dyn Syncable>, Urgency::Now);
     }
     flusher.stop();
     flusher.stop();
@@ -139,7 +170,7 @@ fn after_the_first_failure_nothing_is_synced_and_everybody_hears_of_it() {
     let syncs = disk.counts.of(|c| &c.syncs);
     disk.fail_after(0);
     for log in &logs {
-        flusher.request(Arc::clone(log) as Arc<dyn Syncable>);
+        flusher.request(Arc::clone(log) as Arc<dyn Syncable>, Urgency::Now);
     }
     flusher.stop();
     assert_eq!(disk.counts.of(|c| &c.syncs), syncs + 1);
@@ -156,7 +187,7 @@ fn a_ticket_that_cannot_be_made_is_a_failure_of_the_directory() {
     fill(&mut logs[0].log.lock().unwrap(), 1);
     let (flusher, failures) = start(&disk);
     disk.fail_after(0);
-    flusher.request(Arc::clone(&logs[0]) as Arc<dyn Syncable>);
+    flusher.request(Arc::clone(&logs[0]) as Arc<dyn Syncable>, Urgency::Now);
     flusher.stop();
     assert_eq!(failures.load(Ordering::SeqCst), 1);
     assert!(append(&mut logs[0].log.lock().unwrap(), &values(["x"])).is_err());
