@@ -8,7 +8,7 @@ use klamm_replication::{AppendRefused, ReadRefused, SessionError};
 pub(crate) fn append_code(error: &AppendRefused) -> ErrorCode {
     match error {
         AppendRefused::NotLeader => ErrorCode::NotLeaderOrFollower,
-        AppendRefused::Offline => ErrorCode::KafkaStorageError,
+        AppendRefused::Offline | AppendRefused::NearlyFull(_) => ErrorCode::KafkaStorageError,
         AppendRefused::Log(AppendError::Sequence(SequenceError::Epoch { .. })) => {
             ErrorCode::InvalidProducerEpoch
         }

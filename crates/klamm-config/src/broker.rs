@@ -131,6 +131,8 @@ config_structs! {
         cleaner_io_max_bytes_per_second: f64 = number "log.cleaner.io.max.bytes.per.second",
         /// Threads per directory at start.
         recovery_threads_per_data_dir: usize = number "num.recovery.threads.per.data.dir",
+        /// What is kept free on the disk of each directory; `None`: by the disk's size.
+        storage_min_free_bytes: Option<u64> = optional "klamm.storage.min.free.bytes",
         /// How long an idle producer is remembered.
         producer_id_expiration_ms: u64 = number "producer.id.expiration.ms",
         /// How often idle producers are forgotten.
@@ -432,7 +434,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn optional(&self, name: &'static str) -> Option<usize> {
+    fn optional<T: FromStr>(&self, name: &'static str) -> Option<T> {
         self.text(name).parse().ok()
     }
 

@@ -8,7 +8,7 @@ use klamm_records::{
     BatchError, BatchHeader, BatchView, ControlRecordError, EndTxnMarker, Scratch, ValidBatch,
 };
 
-use crate::error::LogError;
+use crate::error::{LogError, is_full};
 use crate::index::{IndexEntry, TimeIndexEntry, relative};
 use crate::log::Log;
 use crate::names::LOG_SUFFIX;
@@ -50,7 +50,7 @@ pub enum AppendError {
         /// `segment.bytes`.
         segment_bytes: u64,
     },
-    /// The disk failed: the log must not be used any more.
+    /// The disk has no room, or failed: then the log must not be used any more.
     Disk(LogError),
 }
 
@@ -78,7 +78,7 @@ pub enum FollowError {
         /// `segment.bytes`.
         segment_bytes: u64,
     },
-    /// The disk failed: the log must not be used any more.
+    /// The disk has no room, or failed: then the log must not be used any more.
     Disk(LogError),
 }
 
@@ -159,7 +159,7 @@ impl Log {
         batch.place(self.log_end_offset(), leader_epoch);
         let header = *batch.header();
         let result = self.place(&header, marker, (&batch.parts(), wall));
-        self.closing_on_failure(result).map_err(AppendError::Disk)?;
+        self.closing_unless_full(result).map_err(AppendError::Disk)?;
         Ok(Appended {
             base_offset: header.base_offset,
             last_offset: header.last_offset(),
@@ -200,7 +200,7 @@ impl Log {
             }
             let marker = marker_in(&batch);
             let result = self.place(&header, marker, (&[batch.bytes(), &[]], wall));
-            self.closing_on_failure(result)?;
+            self.closing_unless_full(result)?;
             rest = &rest[len..];
         }
         Ok(self.log_end_offset())
@@ -225,12 +225,18 @@ impl Log {
             self.create_file(&active)?;
         }
         let slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
-        // Part of the bytes may be there after an error. Nothing more is appended in this life,
-        // and the next one cuts the torn tail (never a retry: the pages' state is unknown).
-        self.active
-            .file()
-            .and_then(|file| file.write_all_at(&slices, self.active_size))
-            .map_err(LogError::io(&self.active.path(LOG_SUFFIX)))?;
+        let path = self.active.path(LOG_SUFFIX);
+        let file = self.active.file().map_err(LogError::io(&path))?;
+        if let Err(error) = file.write_all_at(&slices, self.active_size) {
+            // Part of the bytes may be there. If only room is wanting they are cut off again, and
+            // the log goes on as it was. After any other failure nothing more is appended in this
+            // life, and the next one cuts the torn tail (never a retry: the pages' state is
+            // unknown).
+            if is_full(&error) {
+                file.set_len(self.active_size).map_err(LogError::io(&path))?;
+            }
+            return Err(LogError::growth(&path)(error));
+        }
         self.active_size += (parts[0].len() + parts[1].len()) as u64;
         Ok(())
     }

@@ -176,7 +176,7 @@ pub(crate) fn write_leader_epochs(
 ) -> Result<(), LogError> {
     let lines: Vec<String> =
         entries.iter().map(|(epoch, offset)| format!("{epoch} {offset}")).collect();
-    durable::replace(disk, path, write_lines(&lines).as_bytes()).map_err(LogError::io(path))
+    durable::replace(disk, path, write_lines(&lines).as_bytes()).map_err(LogError::growth(path))
 }
 
 #[cfg(test)]

@@ -111,8 +111,13 @@ impl LeaderEpochs {
         }
     }
 
-    pub(crate) fn take_dirty(&mut self) -> bool {
-        std::mem::take(&mut self.is_dirty)
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// The file holds them.
+    pub(crate) fn on_saved(&mut self) {
+        self.is_dirty = false;
     }
 }
 
@@ -149,9 +154,9 @@ mod tests {
     fn a_new_epoch_is_noted_once() {
         let mut epochs = epochs();
         epochs.assign(LeaderEpoch(4), Offset(25));
-        assert!(!epochs.take_dirty());
+        assert!(!epochs.is_dirty());
         epochs.assign(LeaderEpoch(5), Offset(30));
-        assert!(epochs.take_dirty());
+        assert!(epochs.is_dirty());
         assert_eq!(epochs.latest(), Some(LeaderEpoch(5)));
         assert_eq!(epochs.at(Offset(29)), Some(LeaderEpoch(4)));
     }

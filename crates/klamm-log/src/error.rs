@@ -16,6 +16,11 @@ pub enum LogError {
         /// How.
         error: io::Error,
     },
+    /// The disk has no room: nothing was changed, and the same may be asked again.
+    Full {
+        /// What could not grow.
+        path: PathBuf,
+    },
     /// A segment holds what no crash leaves behind.
     Corrupt {
         /// The file.
@@ -43,9 +48,22 @@ pub enum LogError {
     },
 }
 
+/// Whether a call failed for want of room (`ENOSPC`, `EDQUOT`).
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl LogError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |error| Self::Io { path: path.to_owned(), error }
+    }
+
+    /// For a step that can be taken again as a whole if there was no room for it.
+    pub(crate) fn growth(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |error| match is_full(&error) {
+            true => Self::Full { path: path.to_owned() },
+            false => Self::Io { path: path.to_owned(), error },
+        }
     }
 }
 
@@ -53,6 +71,11 @@ impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Full { path } => write!(
+                f,
+                "{}: no space is left on the disk; delete records or topics, lower retention, or add room",
+                path.display()
+            ),
             Self::Corrupt { path, position, what } => {
                 write!(f, "{} is corrupt at byte {position}: {what}", path.display())
             }

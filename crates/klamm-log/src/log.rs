@@ -46,6 +46,10 @@ pub struct Log {
     pub(crate) unsynced: Unsynced,
     pub(crate) unflushed_messages: u64,
     pub(crate) pending_deletions: Vec<PendingDeletion>,
+    /// The active segment's transaction index lacks entries: there was no room.
+    pub(crate) lacks_aborted: bool,
+    /// The file of the leader epochs may lack those that begin here or later.
+    pub(crate) epochs_lack_from: Option<Offset>,
     pub(crate) failed: bool,
 }
 
@@ -110,6 +114,8 @@ impl Log {
             unsynced: Unsynced::default(),
             unflushed_messages: 0,
             pending_deletions: Vec::new(),
+            lacks_aborted: false,
+            epochs_lack_from: None,
             failed: false,
         }
     }
@@ -174,9 +180,16 @@ impl Log {
         &mut self,
         result: Result<T, LogError>,
     ) -> Result<T, LogError> {
-        if matches!(result, Err(LogError::Io { .. })) {
-            self.failed = true;
-        }
+        self.failed |= matches!(result, Err(LogError::Io { .. } | LogError::Full { .. }));
+        result
+    }
+
+    /// [`Log::closing_on_failure`], but for steps that change nothing when there is no room.
+    pub(crate) fn closing_unless_full<T>(
+        &mut self,
+        result: Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        self.failed |= matches!(result, Err(LogError::Io { .. }));
         result
     }
 
@@ -229,37 +242,48 @@ impl Log {
     /// Seals the active segment and begins the next at the end of the log.
     ///
     /// # Errors
-    /// The disk failed.
+    /// The disk failed, or has no room for the new files: then the segment stays as it is.
     pub fn roll(&mut self, wall: Timestamp) -> Result<(), LogError> {
         self.check_usable()?;
         if self.active_size == 0 {
             return Ok(());
         }
         let result = self.seal_and_begin(wall);
-        self.closing_on_failure(result)
+        self.closing_unless_full(result)
     }
 
+    /// Whatever finds no room here is done again by the next attempt; nothing is given up before
+    /// the new segment is there.
     fn seal_and_begin(&mut self, wall: Timestamp) -> Result<(), LogError> {
-        let (active, base) = (Arc::clone(&self.active), Some(self.active.base_offset));
+        let (active, base) = (Arc::clone(&self.active), self.active.base_offset);
         self.add_time_entry();
-        for file in active.save_indexes(SaveIndexes::New)? {
-            self.unsynced.file(file, base);
-        }
-        active.drop_indexes();
-        let path = active.path(LOG_SUFFIX);
-        let file = active.file().map_err(LogError::io(&path))?;
-        self.unsynced.file(Arc::clone(file), base);
-        self.note_transaction_index()?;
+        let indexes = active.save_indexes(SaveIndexes::New)?;
         let end = self.log_end_offset();
         self.take_snapshot(end)?;
-        self.begin_segment(end, wall)
+        self.complete_transaction_index()?;
+        let path = active.path(LOG_SUFFIX);
+        let file = Arc::clone(active.file().map_err(LogError::io(&path))?);
+        self.begin_segment(end, wall)?;
+        active.drop_indexes();
+        self.unsynced.file(file, Some(base));
+        indexes.into_iter().for_each(|file| self.unsynced.file(file, Some(base)));
+        self.note_transaction_index(&active)
     }
 
-    /// The active segment's transaction index is to be synced, if it has one.
-    fn note_transaction_index(&mut self) -> Result<(), LogError> {
-        let base = self.active.base_offset;
+    /// Entries that found no room in the transaction index's file are written now.
+    fn complete_transaction_index(&mut self) -> Result<(), LogError> {
+        if self.lacks_aborted {
+            self.save_aborted(self.active.base_offset)?;
+            self.lacks_aborted = false;
+        }
+        Ok(())
+    }
+
+    /// A segment's transaction index is to be synced, if it has one.
+    fn note_transaction_index(&mut self, segment: &Segment) -> Result<(), LogError> {
+        let base = segment.base_offset;
         if self.aborted.iter().any(|t| t.last_offset >= base) {
-            let path = self.active.path(TRANSACTION_INDEX_SUFFIX);
+            let path = segment.path(TRANSACTION_INDEX_SUFFIX);
             let file = self.disk.open(&path, OpenMode::Read).map_err(LogError::io(&path))?;
             self.unsynced.file(file, Some(base));
         }
@@ -276,7 +300,18 @@ impl Log {
         let next = Arc::new(Segment::new(&self.disk, &self.dir, base_offset, 0));
         *next.indexes.write().expect("no holder of this lock can panic") =
             Some(crate::segment::Indexes::default());
-        self.create_file(&next)?;
+        if let Err(error) = self.create_file(&next) {
+            if matches!(error, LogError::Full { .. }) {
+                // It may be there, without its reserve: an empty segment between others would
+                // look like a gap.
+                let path = next.path(LOG_SUFFIX);
+                let is_there = self.disk.file_len(&path).map_err(LogError::io(&path))?.is_some();
+                if is_there {
+                    self.disk.remove_file(&path).map_err(LogError::io(&path))?;
+                }
+            }
+            return Err(error);
+        }
         let mut segments = Vec::clone(&self.view.segments.load());
         segments.push(Arc::clone(&next));
         self.view.segments.store(Arc::new(segments));
@@ -295,7 +330,7 @@ impl Log {
         segment
             .create()
             .and_then(|file| if preallocate { file.reserve(reserve_bytes) } else { Ok(()) })
-            .map_err(LogError::io(&path))?;
+            .map_err(LogError::growth(&path))?;
         self.unsynced.dir(self.dir.clone());
         Ok(())
     }
@@ -320,22 +355,30 @@ impl Log {
             file.write_all_at(&[io::IoSlice::new(&bytes)], 0)?;
             Ok(file)
         };
-        let file: Arc<dyn DiskFile> = write().map_err(LogError::io(&path))?;
+        let file: Arc<dyn DiskFile> = write().map_err(LogError::growth(&path))?;
         self.unsynced.file(file, Some(offset));
         self.last_snapshot = Some(offset);
         Ok(())
     }
 
+    /// Notes an aborted transaction whose marker is in the log already. If there is no room for
+    /// it in its file, it is written later: a crash finds it in the batches.
     pub(crate) fn add_aborted(&mut self, aborted: AbortedTransaction) -> Result<(), LogError> {
+        self.aborted.push(aborted);
+        self.view.aborted.store(Arc::new(self.aborted.clone()));
+        if self.lacks_aborted {
+            return Ok(());
+        }
         let path = self.active.path(TRANSACTION_INDEX_SUFFIX);
         let write = || {
             let file = self.disk.open(&path, OpenMode::Create)?;
             let len = file.len()?;
             file.write_all_at(&[io::IoSlice::new(&aborted.to_bytes())], len)
         };
-        write().map_err(LogError::io(&path))?;
-        self.aborted.push(aborted);
-        self.view.aborted.store(Arc::new(self.aborted.clone()));
+        match write().map_err(LogError::growth(&path)) {
+            Err(LogError::Full { .. }) => self.lacks_aborted = true,
+            written => written?,
+        }
         Ok(())
     }
 
@@ -356,8 +399,12 @@ impl Log {
         if up_to <= self.view.synced_offset() && self.unsynced.is_empty() {
             return Ok(None);
         }
-        let result = self.write_epochs_if_changed();
-        self.closing_on_failure(result)?;
+        // Without room the file is written later: until then the recovery point stays below the
+        // epochs that it lacks, and a crash finds them in the batches.
+        match self.write_epochs_if_changed() {
+            Err(LogError::Full { .. }) => {}
+            result => self.closing_on_failure(result)?,
+        }
         self.unflushed_messages = 0;
         Ok(Some(self.unsynced.issue(self.active.open_file(), up_to)))
     }
@@ -379,15 +426,26 @@ impl Log {
     /// Everything below need not be looked at after a crash.
     #[must_use]
     pub fn recovery_point(&self) -> Offset {
-        self.view.synced_offset()
+        let synced = self.view.synced_offset();
+        self.epochs_lack_from.map_or(synced, |offset| synced.min(offset))
     }
 
     pub(crate) fn write_epochs_if_changed(&mut self) -> Result<(), LogError> {
-        if self.epochs.take_dirty() {
-            let path = self.dir.join(LEADER_EPOCHS);
-            write_leader_epochs(self.disk.as_ref(), &path, self.epochs.entries())?;
+        if !self.epochs.is_dirty() {
+            return Ok(());
         }
-        Ok(())
+        let path = self.dir.join(LEADER_EPOCHS);
+        match write_leader_epochs(self.disk.as_ref(), &path, self.epochs.entries()) {
+            Ok(()) => {
+                self.epochs.on_saved();
+                self.epochs_lack_from = None;
+                Ok(())
+            }
+            Err(error) => {
+                self.epochs_lack_from.get_or_insert(self.view.synced_offset());
+                Err(error)
+            }
+        }
     }
 
     /// Writes everything that makes the next start quick, and syncs.
@@ -405,7 +463,8 @@ impl Log {
         if self.active.open_file().is_some() {
             self.add_time_entry();
             self.active.save_indexes(SaveIndexes::New)?;
-            self.note_transaction_index()?;
+            self.complete_transaction_index()?;
+            self.note_transaction_index(&Arc::clone(&self.active))?;
             if self.log_end_offset() > self.last_snapshot.unwrap_or(Offset::ZERO) {
                 self.take_snapshot(self.log_end_offset())?;
             }

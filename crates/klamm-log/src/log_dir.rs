@@ -9,7 +9,7 @@ use klamm_env::{Disk, DiskLock, durable};
 use klamm_model::{DirectoryId, NodeId, Offset, Timestamp, TopicId, TopicPartition};
 
 use crate::checkpoint::OffsetCheckpoint;
-use crate::error::LogError;
+use crate::error::{LogError, is_full};
 use crate::meta_properties::{META_PROPERTIES, MetaProperties};
 use crate::names::{is_doomed_dir, parse_partition_dir};
 use crate::partition_metadata::read_partition_metadata;
@@ -75,6 +75,14 @@ impl fmt::Display for DirError {
 }
 
 impl std::error::Error for DirError {}
+
+impl DirError {
+    /// Whether nothing but room is wanting.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if is_full(error))
+    }
+}
 
 impl From<LogError> for DirError {
     fn from(error: LogError) -> Self {

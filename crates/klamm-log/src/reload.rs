@@ -59,7 +59,7 @@ impl Log {
                 file.write_all_at(&[IoSlice::new(&bytes)], 0)?;
                 Ok(file)
             };
-            let file = write().map_err(LogError::io(&path))?;
+            let file = write().map_err(LogError::growth(&path))?;
             self.unsynced.file(file, Some(segment.base_offset));
         }
         Ok(())

@@ -7,7 +7,7 @@ use klamm_env::DiskFile;
 use klamm_model::{Offset, Timestamp};
 
 use crate::epochs::LeaderEpochs;
-use crate::error::LogError;
+use crate::error::{LogError, is_full};
 use crate::log::Log;
 use crate::names::{
     DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, SNAPSHOT_SUFFIX, TIME_INDEX_SUFFIX,
@@ -39,7 +39,7 @@ impl Log {
         high_watermark: Offset,
     ) -> Result<usize, LogError> {
         let result = self.delete_due(wall, high_watermark);
-        self.closing_on_failure(result)
+        self.closing_unless_full(result)
     }
 
     fn delete_due(&mut self, wall: Timestamp, high_watermark: Offset) -> Result<usize, LogError> {
@@ -89,8 +89,12 @@ impl Log {
             return Ok(0);
         }
         if n == segments.len() {
-            // All is old: a new active segment takes over where the log ends.
-            self.roll(wall)?;
+            // All is old: a new active segment takes over where the log ends. Without room for it
+            // the active one stays, and what goes before it makes room.
+            match self.roll(wall) {
+                Err(LogError::Full { .. }) if n > 1 => n -= 1,
+                rolled => rolled?,
+            }
         }
         self.drop_oldest(n, wall)?;
         Ok(n)
@@ -159,6 +163,8 @@ impl Log {
         match self.disk.rename(path, &doomed) {
             Ok(()) => files.push(doomed),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            // Not even for a longer name: readers have to do without their delay.
+            Err(e) if is_full(&e) => self.disk.remove_file(path).map_err(LogError::io(path))?,
             Err(e) => return Err(LogError::io(path)(e)),
         }
         Ok(())

@@ -297,7 +297,7 @@ impl Segment {
             file.set_len((position + bytes.len()) as u64)?;
             Ok(file)
         };
-        write().map_err(LogError::io(&path))
+        write().map_err(LogError::growth(&path))
     }
 
     /// Forgets the indexes in memory: they are in their files, and nothing more will be added.

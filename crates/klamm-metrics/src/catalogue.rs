@@ -26,6 +26,8 @@ declare_metrics! {
     PARTITION_COUNT: Gauge, "kafka_server_replicamanager_partitioncount", "partitions", "Replicas on this broker.";
     LEADER_COUNT: Gauge, "kafka_server_replicamanager_leadercount", "partitions", "Partitions that this broker leads.";
     OFFLINE_REPLICA_COUNT: Gauge, "kafka_server_replicamanager_offlinereplicacount", "partitions", "Replicas in log directories that failed.";
+    OFFLINE_LOG_DIRECTORY_COUNT: Gauge, "kafka_log_logmanager_offlinelogdirectorycount", "directories", "Log directories that failed.";
+    NEARLY_FULL_LOG_DIRECTORY_COUNT: Gauge, "klamm_log_directories_nearly_full", "directories", "Log directories whose disk is nearly full, so that producers are refused.";
     ACTIVE_CONTROLLER_COUNT: Gauge, "kafka_controller_kafkacontroller_activecontrollercount", "controllers", "1 on the node whose controller decides, else 0.";
     GLOBAL_TOPIC_COUNT: Gauge, "kafka_controller_kafkacontroller_globaltopiccount", "topics", "Topics of the cluster.";
     GLOBAL_PARTITION_COUNT: Gauge, "kafka_controller_kafkacontroller_globalpartitioncount", "partitions", "Partitions of the cluster.";

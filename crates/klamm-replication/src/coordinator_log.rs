@@ -49,7 +49,7 @@ impl PartitionLog for CoordinatorPartition {
             Err(AppendRefused::Log(AppendError::TooLarge { .. })) => {
                 Err(ErrorCode::RecordListTooLarge)
             }
-            Err(AppendRefused::Offline | AppendRefused::Log(_)) => {
+            Err(AppendRefused::Offline | AppendRefused::NearlyFull(_) | AppendRefused::Log(_)) => {
                 Err(ErrorCode::KafkaStorageError)
             }
         }

@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use klamm_env::Disk;
-use klamm_log::{DirError, Flusher, FoundPartition, LogDir, LogDirs, LogError};
+use klamm_log::{
+    DirError, Flusher, FoundPartition, LogDir, LogDirs, LogError, Room, Syncable, Urgency,
+};
 use klamm_model::DirectoryId;
 
 /// Why the directories cannot be used.
@@ -43,42 +47,103 @@ impl From<LogError> for OpenError {
     }
 }
 
-/// A directory with its flusher.
+/// A directory in use: what is in it, who syncs it, and how it is.
+///
+/// ```text
+/// online ──fail: a write or sync failed──> offline, until the node is restarted
+/// ```
+///
+/// Offline is for good: what is on the disk is unknown, so nothing is written or synced again.
+/// What was synced before can still be read.
 #[derive(Debug)]
-pub(crate) struct Directory {
+pub struct Directory {
     pub(crate) dir: Arc<LogDir>,
-    pub(crate) flusher: Arc<Flusher>,
+    flusher: Flusher,
+    health: Arc<Health>,
+    room: Room,
+}
+
+#[derive(Debug, Default)]
+struct Health {
+    is_offline: AtomicBool,
+}
+
+impl Health {
+    fn fail(&self, dir: &Path, error: &dyn fmt::Display) {
+        if !self.is_offline.swap(true, Ordering::AcqRel) {
+            tracing::error!(dir = %dir.display(), %error, "log directory is offline: nothing more is written to it; restart the node when the disk is sound");
+        }
+    }
+}
+
+impl Directory {
+    fn start(
+        disk: &Arc<dyn Disk>,
+        dir: &Arc<LogDir>,
+        min_free_bytes: Option<u64>,
+    ) -> io::Result<Self> {
+        let health = Arc::new(Health::default());
+        let (path, for_flusher) = (dir.path().to_owned(), Arc::clone(&health));
+        let on_failure = move |error: &io::Error| for_flusher.fail(&path, error);
+        Ok(Self {
+            dir: Arc::clone(dir),
+            flusher: Flusher::start(Arc::clone(disk), dir.path(), on_failure)?,
+            health,
+            room: Room::new(Arc::clone(disk), dir.path(), min_free_bytes),
+        })
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn log_dir(&self) -> &Arc<LogDir> {
+        &self.dir
+    }
+
+    /// Whether a write or a sync in it has failed.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.health.is_offline.load(Ordering::Acquire)
+    }
+
+    /// A write failed.
+    pub(crate) fn fail(&self, error: &dyn fmt::Display) {
+        self.health.fail(self.dir.path(), error);
+    }
+
+    /// How much room there is.
+    #[must_use]
+    pub fn room(&self) -> &Room {
+        &self.room
+    }
+
+    pub(crate) fn request_sync(&self, log: Arc<dyn Syncable>, urgency: Urgency) {
+        self.flusher.request(log, urgency);
+    }
 }
 
 /// The directories of a node.
 #[derive(Debug)]
 pub struct Directories {
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) directories: Vec<Directory>,
+    pub(crate) directories: Vec<Arc<Directory>>,
     cluster_id: String,
-    offline: Arc<Mutex<Vec<DirectoryId>>>,
 }
 
 impl Directories {
-    /// Starts a flusher for each directory.
+    /// Starts a flusher for each directory. Producers are refused while less than
+    /// `min_free_bytes` is free.
     ///
     /// # Errors
     /// A thread could not be started.
-    pub fn start(disk: Arc<dyn Disk>, dirs: &LogDirs) -> Result<Self, OpenError> {
-        let offline: Arc<Mutex<Vec<DirectoryId>>> = Arc::default();
-        let mut directories = Vec::new();
-        for dir in dirs.dirs() {
-            let (id, path, list) =
-                (dir.directory_id(), dir.path().to_owned(), Arc::clone(&offline));
-            let on_failure = move |error: &io::Error| {
-                tracing::error!(dir = %path.display(), %error, "log directory is offline: a sync failed");
-                list.lock().expect("no holder of this lock can panic").push(id);
-            };
-            let flusher = Flusher::start(Arc::clone(&disk), dir.path(), on_failure)
-                .map_err(OpenError::Thread)?;
-            directories.push(Directory { dir: Arc::clone(dir), flusher: Arc::new(flusher) });
-        }
-        Ok(Self { disk, directories, cluster_id: dirs.cluster_id().to_owned(), offline })
+    pub fn start(
+        disk: Arc<dyn Disk>,
+        dirs: &LogDirs,
+        min_free_bytes: Option<u64>,
+    ) -> Result<Self, OpenError> {
+        let start = |dir| Directory::start(&disk, dir, min_free_bytes).map(Arc::new);
+        let directories: io::Result<Vec<_>> = dirs.dirs().iter().map(start).collect();
+        let directories = directories.map_err(OpenError::Thread)?;
+        Ok(Self { disk, directories, cluster_id: dirs.cluster_id().to_owned() })
     }
 
     /// The cluster that they belong to.
@@ -92,10 +157,17 @@ impl Directories {
         self.directories.iter().map(|directory| &directory.dir)
     }
 
-    /// Whether a sync in the directory has failed.
+    /// Every directory, with how it is.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<Directory>] {
+        &self.directories
+    }
+
+    /// Whether a write or a sync in the directory has failed.
     #[must_use]
     pub fn is_offline(&self, id: DirectoryId) -> bool {
-        self.offline.lock().expect("no holder of this lock can panic").contains(&id)
+        let mut here = self.directories.iter().filter(|d| d.dir.directory_id() == id);
+        here.any(|directory| directory.is_offline())
     }
 
     /// The partitions that are on the disk, each with the number of its directory.

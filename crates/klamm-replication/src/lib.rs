@@ -14,7 +14,7 @@ mod rules;
 mod waiters;
 
 pub use coordinator_log::CoordinatorPartition;
-pub use directory::{Directories, OpenError};
+pub use directory::{Directories, Directory, OpenError};
 pub use fetch_session::{
     Answer, FetchSessions, SessionError, SessionRef, SessionRequest, Told, Wanted, Worth,
 };

@@ -10,13 +10,14 @@ use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use klamm_log::{
-    AppendError, Appended, Durability, Flusher, FoundPartition, Limits, Log, LogConfig, LogError,
-    LogView, Origin, Read, ReadError, SyncTicket, Syncable, Urgency,
+    AppendError, Appended, Durability, FoundPartition, Limits, Log, LogConfig, LogError, LogView,
+    Origin, Read, ReadError, Shortage, SyncTicket, Syncable, Urgency,
 };
 use klamm_model::{IsolationLevel, LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 use klamm_records::{Rules, ValidBatch};
 use tokio::sync::Notify;
 
+use crate::directory::Directory;
 use crate::waiters::{FetchSignal, WaiterKey, Waiters};
 
 /// `leader_epoch` of a partition that is not led here.
@@ -34,6 +35,8 @@ pub enum AppendRefused {
     NotLeader,
     /// Its directory is offline.
     Offline,
+    /// The disk is nearly full; what is left is for others than producers.
+    NearlyFull(Shortage),
     /// The log refused.
     Log(AppendError),
 }
@@ -43,6 +46,7 @@ impl fmt::Display for AppendRefused {
         match self {
             Self::NotLeader => write!(f, "this broker does not lead the partition"),
             Self::Offline => write!(f, "the log directory of the partition is offline"),
+            Self::NearlyFull(shortage) => fmt::Display::fmt(shortage, f),
             Self::Log(error) => fmt::Display::fmt(error, f),
         }
     }
@@ -78,10 +82,11 @@ pub struct Partition {
     durability_synced: AtomicBool,
     has_flush_rule: AtomicBool,
     syncs_every_append: AtomicBool,
-    offline: AtomicBool,
+    /// A write or a sync of its own failed.
+    has_failed: AtomicBool,
     rules: ArcSwap<Rules>,
     waiters: Waiters,
-    flusher: Arc<Flusher>,
+    directory: Arc<Directory>,
     /// What the flusher was asked for and has not begun: one of `NOT_ASKED` and below.
     sync_asked: AtomicU8,
     myself: std::sync::Weak<Self>,
@@ -101,7 +106,7 @@ impl Partition {
         topic_id: TopicId,
         log: Log,
         rules: Rules,
-        flusher: Arc<Flusher>,
+        directory: Arc<Directory>,
     ) -> Arc<Self> {
         let view = Arc::clone(log.view());
         let config = log.config().clone();
@@ -117,10 +122,10 @@ impl Partition {
                 durability_synced: AtomicBool::new(true),
                 has_flush_rule: AtomicBool::new(false),
                 syncs_every_append: AtomicBool::new(false),
-                offline: AtomicBool::new(false),
+                has_failed: AtomicBool::new(false),
                 rules: ArcSwap::from_pointee(rules),
                 waiters: Waiters::default(),
-                flusher,
+                directory,
                 sync_asked: AtomicU8::new(NOT_ASKED),
                 myself: myself.clone(),
             };
@@ -184,15 +189,23 @@ impl Partition {
         self.waiters.wake_all();
     }
 
-    /// Whether its directory is offline.
+    /// Where it is.
     #[must_use]
-    pub fn is_offline(&self) -> bool {
-        self.offline.load(Ordering::Acquire)
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
     }
 
-    /// Its directory failed.
-    pub fn take_offline(&self) {
-        self.offline.store(true, Ordering::Release);
+    /// Whether a write or a sync failed, its own or another's in the same directory: nothing more
+    /// is written to it, and what was synced can be read.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire) || self.directory.is_offline()
+    }
+
+    /// A write or sync of its own failed, and the directory with it.
+    fn fail(&self, error: &dyn fmt::Display) {
+        self.has_failed.store(true, Ordering::Release);
+        self.directory.fail(error);
         self.waiters.wake_all();
     }
 
@@ -226,6 +239,10 @@ impl Partition {
         if self.is_offline() {
             return Err(AppendRefused::Offline);
         }
+        if origin == Origin::Client {
+            let room = self.directory.room();
+            room.admit(batch.size_in_bytes() as u64, wall).map_err(AppendRefused::NearlyFull)?;
+        }
         let mut log = self.lock();
         // Asked under the lock: a resignation is seen by every later append.
         let epoch = self.leader_epoch().ok_or(AppendRefused::NotLeader)?;
@@ -242,9 +259,13 @@ impl Partition {
                 self.advance();
                 Ok(appended)
             }
+            Err(AppendError::Disk(error @ LogError::Full { .. })) => {
+                self.directory.room().on_full(wall);
+                Err(AppendRefused::Log(AppendError::Disk(error)))
+            }
             Err(AppendError::Disk(error)) => {
-                tracing::error!(partition = %self.name, %error, "an append failed: the partition is offline");
-                self.take_offline();
+                tracing::error!(partition = %self.name, %error, "an append failed");
+                self.fail(&error);
                 Err(AppendRefused::Log(AppendError::Disk(error)))
             }
             Err(error) => Err(AppendRefused::Log(error)),
@@ -265,7 +286,7 @@ impl Partition {
         if self.sync_asked.fetch_max(asked, Ordering::AcqRel) < asked
             && let Some(this) = self.myself.upgrade()
         {
-            self.flusher.request(this, urgency);
+            self.directory.request_sync(this, urgency);
         }
     }
 
@@ -316,6 +337,12 @@ impl Partition {
     /// What a reader may see.
     #[must_use]
     pub fn readable_end(&self, isolation: IsolationLevel) -> Offset {
+        let end = self.committed_end(isolation);
+        // Nobody knows what became of the rest.
+        if self.is_offline() { end.min(self.view.synced_offset()) } else { end }
+    }
+
+    fn committed_end(&self, isolation: IsolationLevel) -> Offset {
         match isolation {
             IsolationLevel::ReadUncommitted => self.high_watermark(),
             IsolationLevel::ReadCommitted => self.last_stable_offset(),
@@ -330,9 +357,6 @@ impl Partition {
         &self,
         client_epoch: Option<LeaderEpoch>,
     ) -> Result<LeaderEpoch, ReadRefused> {
-        if self.is_offline() {
-            return Err(ReadRefused::Offline);
-        }
         let epoch = self.leader_epoch().ok_or(ReadRefused::NotLeader)?;
         match client_epoch {
             Some(client) if client < epoch => Err(ReadRefused::FencedEpoch),
@@ -408,6 +432,9 @@ impl Partition {
     /// # Errors
     /// The disk failed.
     pub fn clean_up(&self, wall: Timestamp) -> Result<usize, LogError> {
+        if self.is_offline() {
+            return Ok(0);
+        }
         let mut log = self.lock();
         log.expire_producers(wall);
         let deleted = log.delete_old_segments(wall, self.high_watermark())?;
@@ -452,9 +479,9 @@ impl Syncable for Partition {
                 self.advance();
             }
             Err(error) => {
-                tracing::error!(partition = %self.name, %error, "a sync failed: the partition is offline");
+                tracing::error!(partition = %self.name, %error, "a sync failed");
                 self.lock().on_sync_failed();
-                self.take_offline();
+                self.fail(error);
             }
         }
     }
@@ -487,7 +514,9 @@ impl CommitWait {
         if self.partition.high_watermark() > self.last_offset {
             return Some(true);
         }
-        let is_lost = self.partition.leader_epoch().is_none() || self.partition.is_offline();
+        let partition = &self.partition;
+        let has_failed = partition.has_failed.load(Ordering::Acquire);
+        let is_lost = partition.leader_epoch().is_none() || has_failed;
         is_lost.then_some(false)
     }
 }

@@ -190,8 +190,8 @@ impl Partitions {
                 (i, Log::create(&self.directories.disk, &dir, topic_id, wanted.config, wall)?)
             }
         };
-        let flusher = Arc::clone(&self.directories.directories[i].flusher);
-        Ok(Partition::new(wanted.name, wanted.topic_id, log, wanted.rules, flusher))
+        let directory = Arc::clone(&self.directories.directories[i]);
+        Ok(Partition::new(wanted.name, wanted.topic_id, log, wanted.rules, directory))
     }
 
     /// The directory that the metadata names, or the one with the fewest partitions.
@@ -277,20 +277,23 @@ impl Partitions {
         found.values().map(|(_, found)| found.clone()).collect()
     }
 
-    /// Writes how far every partition has come.
-    ///
-    /// # Errors
-    /// The disk failed.
-    pub fn write_checkpoints(&self) -> Result<(), OpenError> {
+    /// Writes how far every partition has come. A directory that cannot take it is offline from
+    /// then on; one without room keeps what was written before.
+    pub fn write_checkpoints(&self) {
         let all: Vec<FoundPartition> =
             self.all().iter().map(|partition| partition.checkpoint()).collect();
-        for directory in &self.directories.directories {
+        for directory in self.directories.all().iter().filter(|d| !d.is_offline()) {
             let here = |found: &&FoundPartition| found.dir.parent() == Some(directory.dir.path());
             let mut mine: Vec<FoundPartition> = all.iter().filter(here).cloned().collect();
             mine.extend(self.strays().into_iter().filter(|found| here(&found)));
-            directory.dir.write_checkpoints(&mine)?;
+            if let Err(error) = directory.dir.write_checkpoints(&mine) {
+                if error.is_full() {
+                    tracing::warn!(%error, "checkpoints are written when there is room");
+                } else {
+                    directory.fail(&error);
+                }
+            }
         }
-        Ok(())
     }
 
     /// Closes every partition and marks the directories clean. A directory in which anything
@@ -304,11 +307,8 @@ impl Partitions {
                 failed.extend(partition.checkpoint().dir.parent().map(PathBuf::from));
             }
         }
-        if let Err(error) = self.write_checkpoints() {
-            tracing::error!(%error, "checkpoints could not be written: the next start recovers");
-            return;
-        }
-        for directory in &self.directories.directories {
+        self.write_checkpoints();
+        for directory in self.directories.all().iter().filter(|d| !d.is_offline()) {
             let is_sound = !failed.iter().any(|path| path == directory.dir.path());
             if is_sound && let Err(error) = directory.dir.mark_clean(broker_epoch) {
                 tracing::error!(%error, "the clean shutdown could not be marked: the next start recovers");

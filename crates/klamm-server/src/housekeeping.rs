@@ -67,7 +67,7 @@ impl Housekeeping {
                 due.retention = now + retention;
             }
             if due.checkpoint <= now {
-                self.checkpoint();
+                self.partitions.write_checkpoints();
                 due.checkpoint = now + checkpoint;
             }
         }
@@ -88,12 +88,6 @@ impl Housekeeping {
         }
         if self.partitions.has_doomed() {
             self.partitions.remove_doomed();
-        }
-    }
-
-    fn checkpoint(&self) {
-        if let Err(error) = self.partitions.write_checkpoints() {
-            tracing::error!(%error, "checkpoints could not be written");
         }
     }
 }

@@ -6,7 +6,7 @@ use klamm_apis::RequestCounts;
 use klamm_controller::MetadataHandle;
 use klamm_metrics::{Registry, catalogue as m};
 use klamm_network::NetworkStats;
-use klamm_replication::{Partition, Partitions};
+use klamm_replication::{Directory, Partition, Partitions};
 
 /// What metrics are read from.
 pub(crate) struct Sources {
@@ -26,10 +26,12 @@ pub(crate) fn register(registry: &Registry, sources: Sources) {
     registry.counted_elsewhere(&m::CONNECTIONS_OPENED, "", opened);
     let expired = move || network.snapshot().connections_expired;
     registry.counted_elsewhere(&m::EXPIRED_CONNECTIONS, "", expired);
+    let weak = Weak::clone(&partitions);
     let count = move |is_counted: fn(&Partition) -> bool| {
-        let all = partitions.upgrade().map(|partitions| partitions.all()).unwrap_or_default();
+        let all = weak.upgrade().map(|partitions| partitions.all()).unwrap_or_default();
         all.iter().filter(|partition| is_counted(partition)).count() as f64
     };
+    register_directories(registry, partitions);
     let counted = count.clone();
     registry.gauge(&m::PARTITION_COUNT, "", move || counted(|_| true));
     let counted = count.clone();
@@ -56,6 +58,18 @@ pub(crate) fn register(registry: &Registry, sources: Sources) {
         let requests = Arc::clone(&requests);
         registry.counted_elsewhere(&m::REQUESTS, key.name(), move || requests.of(key));
     }
+}
+
+fn register_directories(registry: &Registry, partitions: Weak<Partitions>) {
+    let count = move |is_counted: fn(&Directory) -> bool| {
+        let Some(partitions) = partitions.upgrade() else { return 0.0 };
+        partitions.directories().all().iter().filter(|directory| is_counted(directory)).count()
+            as f64
+    };
+    let counted = count.clone();
+    registry.gauge(&m::OFFLINE_LOG_DIRECTORY_COUNT, "", move || counted(Directory::is_offline));
+    let is_short = |directory: &Directory| directory.room().is_short();
+    registry.gauge(&m::NEARLY_FULL_LOG_DIRECTORY_COUNT, "", move || count(is_short));
 }
 
 #[cfg(test)]

@@ -230,7 +230,8 @@ fn start_core(
     let quorum_options = boot::quorum_options(config, &dirs);
     let Opened { quorum, image, .. } = Quorum::open(&env.disk, &quorum_options, env.clock.wall())?;
     let cluster_id = dirs.cluster_id().to_owned();
-    let directories = Directories::start(Arc::clone(&env.disk), &dirs)?;
+    let directories =
+        Directories::start(Arc::clone(&env.disk), &dirs, config.log.storage_min_free_bytes)?;
     let partitions = Arc::new(Partitions::open(env.clone(), directories)?);
     let shard_config = Arc::clone(config);
     let groups = Coordinator::start(

@@ -5,8 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use klamm_model::ErrorCode;
+use klamm_protocol::delete_topics_request::DeleteTopicState;
+use klamm_protocol::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use klamm_protocol::produce_response::PartitionProduceResponse;
+use klamm_protocol::{DeleteTopicsRequest, FindCoordinatorRequest, OffsetCommitRequest};
 use klamm_records::BatchOptions;
-use klamm_testkit::{Broker, BrokerOptions, TempDir, Tools, batch_of, start_refused};
+use klamm_testkit::{
+    Broker, BrokerOptions, Client, TempDir, Tools, WAIT_MAX, batch_of, start_refused, wait_until,
+};
 
 const LISTENERS: &str = "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
 
@@ -115,44 +123,129 @@ impl Drop for SmallDisk {
     }
 }
 
+/// A record of 100 kB that shows its place in the log.
+fn large(position: usize) -> Vec<u8> {
+    vec![b'a' + u8::try_from(position % 26).expect("it is a letter"); 100_000]
+}
+
+/// Produces until the broker refuses; gives how many were acknowledged, and the refusal.
+fn fill(client: &mut Client, topic: &str) -> (usize, PartitionProduceResponse) {
+    for acknowledged in 0..1_000 {
+        let batch = batch_of(BatchOptions::default(), &[&large(acknowledged)]);
+        let answer = client.produce(topic, 0, &batch);
+        if answer.error_code != 0 {
+            assert!(acknowledged > 10, "{answer:?}");
+            return (acknowledged, answer);
+        }
+        assert_eq!(answer.base_offset, acknowledged as i64);
+    }
+    panic!("the disk holds more than it can");
+}
+
+fn check_filled(client: &mut Client, topic: &str, acknowledged: usize) {
+    let records = client.fetch_all(topic, 0, 0);
+    assert!(records.len() >= acknowledged, "{} of {acknowledged}", records.len());
+    for (position, record) in records.iter().take(acknowledged).enumerate() {
+        assert!(record.value.as_ref().is_some_and(|v| *v == large(position)), "at {position}");
+    }
+}
+
+fn produce_when_there_is_room(client: &mut Client, topic: &str) {
+    let batch = batch_of(BatchOptions::default(), &[b"again"]);
+    wait_until("producers to be served again", WAIT_MAX, || {
+        match client.produce_code(topic, 0, &batch) {
+            ErrorCode::None => Some(()),
+            ErrorCode::KafkaStorageError => None,
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
 #[test]
-fn a_full_disk_refuses_records_and_loses_nothing_that_was_acknowledged() {
+fn a_full_disk_refuses_records_until_there_is_room_and_loses_nothing_that_was_acknowledged() {
     let disk = SmallDisk::mount("disks-full", "8m");
     let options = BrokerOptions::default()
         .in_dir(&disk.dir.join("data"))
-        .with("offsets.topic.num.partitions", "1")
-        .expecting_error("No space left on device");
+        .with("klamm.storage.min.free.bytes", "0");
     let mut broker = Broker::start_with("disks-full-broker", options);
     let mut client = broker.client();
     client.create_topic("full", 1, &[]);
-    let mut acknowledged: i64 = 0;
-    let refusal = loop {
-        let value = vec![b'a' + u8::try_from(acknowledged % 26).unwrap(); 100_000];
-        let answer = client.produce("full", 0, &batch_of(BatchOptions::default(), &[&value]));
-        match ErrorCode::from_code(answer.error_code).unwrap() {
-            ErrorCode::None => assert_eq!(answer.base_offset, acknowledged),
-            code => break code,
-        }
-        acknowledged += 1;
-        assert!(acknowledged < 1_000, "eight megabytes hold more than they can");
-    };
+    let (acknowledged, refusal) = fill(&mut client, "full");
     println!("{acknowledged} records of 100 kB on 8 MiB, then {refusal:?}");
-    assert_eq!(refusal, ErrorCode::KafkaStorageError);
-    assert!(acknowledged > 10);
-    // The broker is still there for what it can do.
+    assert_eq!(refusal.error_code, ErrorCode::KafkaStorageError.code());
+    assert!(refusal.error_message.unwrap().contains("no space is left"));
+    // Readers and administrators notice nothing.
+    check_filled(&mut client, "full", acknowledged);
     let metadata = client.ask(&klamm_protocol::MetadataRequest::default(), 9);
     assert_eq!(metadata.brokers.len(), 1);
-    broker.kill();
     disk.resize("64m");
+    produce_when_there_is_room(&mut client, "full");
+    assert_eq!(client.end_offset("full", 0), i64::try_from(acknowledged).unwrap() + 1);
+    broker.kill();
     broker.start_again();
     let mut client = broker.client();
-    let records = client.fetch_all("full", 0, 0);
-    assert!(i64::try_from(records.len()).unwrap() >= acknowledged, "{}", records.len());
-    for (position, record) in records.iter().enumerate() {
-        let letter = b'a' + u8::try_from(position % 26).unwrap();
-        let value = record.value.as_ref().unwrap();
-        assert!(value.len() == 100_000 && value.iter().all(|b| *b == letter), "at {position}");
-    }
-    let batch = batch_of(BatchOptions::default(), &[b"again"]);
-    assert_eq!(client.produce_code("full", 0, &batch), ErrorCode::None);
+    check_filled(&mut client, "full", acknowledged);
+    produce_when_there_is_room(&mut client, "full");
+}
+
+#[test]
+fn a_nearly_full_disk_refuses_producers_while_groups_and_administrators_go_on() {
+    let disk = SmallDisk::mount("disks-nearly-full", "64m");
+    let options = BrokerOptions::default()
+        .in_dir(&disk.dir.join("data"))
+        .with("offsets.topic.num.partitions", "1")
+        .with("klamm.storage.min.free.bytes", "41943040");
+    let broker = Broker::start_with("disks-nearly-full-broker", options);
+    let mut client = broker.client();
+    client.create_topic("full", 1, &[]);
+    let (acknowledged, refusal) = fill(&mut client, "full");
+    println!("{acknowledged} records of 100 kB on 64 MiB, then {refusal:?}");
+    assert_eq!(refusal.error_code, ErrorCode::KafkaStorageError.code());
+    assert!(refusal.error_message.unwrap().contains("klamm.storage.min.free.bytes"));
+    let warned = |line: &String| line.contains(" WARN ") && line.contains("nearly full");
+    assert_eq!(broker.log().all().iter().filter(|line| warned(line)).count(), 1);
+    check_filled(&mut client, "full", acknowledged);
+    client.create_topic("more", 1, &[]);
+    commit_offset(&mut client, "full", 7);
+    let gone = DeleteTopicsRequest {
+        topics: vec![DeleteTopicState { name: Some("more".into()), ..Default::default() }],
+        timeout_ms: 10_000,
+        ..Default::default()
+    };
+    assert_eq!(client.ask(&gone, 6).responses[0].error_code, 0);
+    disk.resize("96m");
+    produce_when_there_is_room(&mut client, "full");
+}
+
+/// Commits an offset of a group without members.
+fn commit_offset(client: &mut Client, topic: &str, committed_offset: i64) {
+    let find = FindCoordinatorRequest {
+        coordinator_keys: vec!["group".into()],
+        ..FindCoordinatorRequest::default()
+    };
+    let partition = OffsetCommitRequestPartition { committed_offset, ..Default::default() };
+    let topics = vec![OffsetCommitRequestTopic {
+        name: topic.into(),
+        partitions: vec![partition],
+        ..Default::default()
+    }];
+    let commit = OffsetCommitRequest {
+        group_id: "group".into(),
+        generation_id_or_member_epoch: -1,
+        topics,
+        ..OffsetCommitRequest::default()
+    };
+    wait_until("the group's coordinator", WAIT_MAX, || {
+        client.ask(&find, 4);
+        let answer = client.ask(&commit, 8);
+        match ErrorCode::from_code(answer.topics[0].partitions[0].error_code)
+            .expect("a code of Kafka's")
+        {
+            ErrorCode::None => Some(()),
+            ErrorCode::CoordinatorNotAvailable
+            | ErrorCode::NotCoordinator
+            | ErrorCode::CoordinatorLoadInProgress => None,
+            other => panic!("{other:?}"),
+        }
+    });
 }

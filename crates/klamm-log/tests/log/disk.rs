@@ -21,15 +21,31 @@ pub(crate) struct Counts {
     /// Changing calls until one fails; negative: none will.
     until_failure: AtomicI64,
     failures: AtomicU64,
+    /// Growing calls until the disk is full; negative: it has room.
+    until_full: AtomicI64,
 }
 
 impl Counts {
     fn change(&self) -> io::Result<()> {
         if self.until_failure.fetch_sub(1, Ordering::SeqCst) == 0 {
             self.failures.fetch_add(1, Ordering::SeqCst);
-            return Err(io::ErrorKind::StorageFull.into());
+            return Err(io::Error::other("the device failed"));
         }
         Ok(())
+    }
+
+    /// A change that needs room.
+    fn grow(&self) -> io::Result<()> {
+        self.change()?;
+        if self.until_full.load(Ordering::SeqCst) < 0 {
+            return Ok(());
+        }
+        if self.until_full.fetch_sub(1, Ordering::SeqCst) > 0 {
+            return Ok(());
+        }
+        self.until_full.store(0, Ordering::SeqCst);
+        self.failures.fetch_add(1, Ordering::SeqCst);
+        Err(io::ErrorKind::StorageFull.into())
     }
 
     pub(crate) fn of(&self, counter: impl Fn(&Self) -> &AtomicU64) -> u64 {
@@ -65,7 +81,17 @@ impl MemoryDisk {
     pub(crate) fn new() -> Arc<Self> {
         let disk = Self::default();
         disk.fail_never();
+        disk.give_room();
         Arc::new(disk)
+    }
+
+    /// The disk is full after `n` growing calls, until it is given room.
+    pub(crate) fn full_after(&self, n: i64) {
+        self.counts.until_full.store(n, Ordering::SeqCst);
+    }
+
+    pub(crate) fn give_room(&self) {
+        self.counts.until_full.store(-1, Ordering::SeqCst);
     }
 
     pub(crate) fn fail_never(&self) {
@@ -162,7 +188,7 @@ impl Disk for MemoryDisk {
         if matches!(mode, OpenMode::Read | OpenMode::ReadWrite) {
             return Err(not_found());
         }
-        self.counts.change()?;
+        self.counts.grow()?;
         let counts = Arc::clone(&self.counts);
         let file = Arc::new(MemoryFile { content: Mutex::default(), counts });
         names.now.insert(path.to_owned(), Arc::clone(&file));
@@ -248,7 +274,7 @@ impl DiskFile for MemoryFile {
 
     fn write_all_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
         self.counts.writes.fetch_add(1, Ordering::SeqCst);
-        let failed = self.counts.change();
+        let failed = self.counts.grow();
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         if failed.is_err() {
             // Half of it is there.
@@ -279,7 +305,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn reserve(&self, _len: u64) -> io::Result<()> {
-        Ok(())
+        self.counts.grow()
     }
 
     fn is_resident(&self, _position: u64, _len: u64) -> bool {

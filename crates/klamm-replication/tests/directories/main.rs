@@ -1,0 +1,7 @@
+//! Log directories that fail, fill up or are missing: only what is in them suffers.
+
+#![expect(clippy::unwrap_used, reason = "a test says what must be there")]
+
+mod disk;
+mod failures;
+mod node;
