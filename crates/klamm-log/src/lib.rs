@@ -10,6 +10,7 @@
 //! ├── .kafka_cleanshutdown                there after an orderly stop only
 //! ├── recovery-point-offset-checkpoint    below it everything is on the disk
 //! ├── log-start-offset-checkpoint  replication-offset-checkpoint
+//! ├── klamm-recovery-checkpoint           what a restart need not read; Kafka passes it over
 //! └── topic-0/                            one Log
 //!     ├── partition.metadata  leader-epoch-checkpoint
 //!     ├── 00000000000000000000.log        a Segment: batches,
@@ -30,6 +31,7 @@ mod listing;
 mod log;
 mod log_dir;
 mod log_dirs;
+mod mark;
 mod meta_properties;
 pub mod names;
 mod partition_metadata;
@@ -39,6 +41,7 @@ mod recovery;
 mod reload;
 mod retention;
 mod room;
+mod save;
 mod segment;
 mod sync;
 mod timestamps;
@@ -55,6 +58,7 @@ pub use index::{IndexEntry, TimeIndexEntry, decode_index, decode_time_index};
 pub use log::Log;
 pub use log_dir::{DirError, FoundPartition, LogDir};
 pub use log_dirs::{LogDirs, LogDirsOptions};
+pub use mark::RecoveryMark;
 pub use meta_properties::{MetaProperties, MetaPropertiesError};
 pub use partition_metadata::{
     PartitionMetadataError, read_partition_metadata, write_partition_metadata,

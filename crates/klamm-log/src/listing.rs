@@ -65,7 +65,7 @@ pub(crate) fn remove_files(disk: &dyn Disk, segment: &Segment) -> Result<(), Log
     SEGMENT_SUFFIXES.iter().try_for_each(|suffix| remove(disk, &segment.path(suffix)))
 }
 
-fn remove(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
+pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
     match disk.remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io(path)(error)),
         _ => Ok(()),

@@ -12,6 +12,7 @@ use crate::checkpoint::write_leader_epochs;
 use crate::config::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
+use crate::mark::RecoveryMark;
 use crate::names::{
     LEADER_EPOCHS, LOG_SUFFIX, PARTITION_METADATA, SNAPSHOT_SUFFIX, TRANSACTION_INDEX_SUFFIX,
     base_offset, segment_file,
@@ -46,6 +47,14 @@ pub struct Log {
     pub(crate) unsynced: Unsynced,
     pub(crate) unflushed_messages: u64,
     pub(crate) pending_deletions: Vec<PendingDeletion>,
+    /// What is on the disk for certain, for the next life.
+    pub(crate) mark: Option<RecoveryMark>,
+    /// It vouches for more than batches since somebody asked.
+    pub(crate) has_new_mark: bool,
+    /// Size of the active segment when its indexes were saved last.
+    pub(crate) saved_at: u64,
+    /// Snapshots inside of segments that a later one has replaced.
+    pub(crate) stray_snapshots: Vec<Offset>,
     /// The active segment's transaction index lacks entries: there was no room.
     pub(crate) lacks_aborted: bool,
     /// The file of the leader epochs may lack those that begin here or later.
@@ -114,6 +123,10 @@ impl Log {
             unsynced: Unsynced::default(),
             unflushed_messages: 0,
             pending_deletions: Vec::new(),
+            mark: None,
+            has_new_mark: false,
+            saved_at: 0,
+            stray_snapshots: Vec::new(),
             lacks_aborted: false,
             epochs_lack_from: None,
             failed: false,
@@ -271,7 +284,7 @@ impl Log {
     }
 
     /// Entries that found no room in the transaction index's file are written now.
-    fn complete_transaction_index(&mut self) -> Result<(), LogError> {
+    pub(crate) fn complete_transaction_index(&mut self) -> Result<(), LogError> {
         if self.lacks_aborted {
             self.save_aborted(self.active.base_offset)?;
             self.lacks_aborted = false;
@@ -280,7 +293,7 @@ impl Log {
     }
 
     /// A segment's transaction index is to be synced, if it has one.
-    fn note_transaction_index(&mut self, segment: &Segment) -> Result<(), LogError> {
+    pub(crate) fn note_transaction_index(&mut self, segment: &Segment) -> Result<(), LogError> {
         let base = segment.base_offset;
         if self.aborted.iter().any(|t| t.last_offset >= base) {
             let path = segment.path(TRANSACTION_INDEX_SUFFIX);
@@ -317,6 +330,7 @@ impl Log {
         self.view.segments.store(Arc::new(segments));
         self.active = next;
         self.active_size = 0;
+        self.saved_at = 0;
         self.bytes_since_index = 0;
         self.first_timestamp = None;
         self.active_since = wall;
@@ -406,12 +420,19 @@ impl Log {
             result => self.closing_on_failure(result)?,
         }
         self.unflushed_messages = 0;
-        Ok(Some(self.unsynced.issue(self.active.open_file(), up_to)))
+        if self.is_save_due() {
+            self.save_for_restart()?;
+        }
+        let mark = self.mark_at(up_to);
+        Ok(Some(self.unsynced.issue(self.active.open_file(), up_to, mark)))
     }
 
     /// A ticket was honoured. An offset that no ticket had says nothing.
     pub fn on_synced(&mut self, up_to: Offset) {
-        let Some(covered) = self.unsynced.honoured(up_to) else { return };
+        let Some((covered, mark)) = self.unsynced.honoured(up_to) else { return };
+        if let Some(mark) = mark {
+            self.advance_mark(mark);
+        }
         let covered = covered.min(self.log_end_offset());
         if covered > self.view.synced_offset() {
             self.view.publish_synced(covered);

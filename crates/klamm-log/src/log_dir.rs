@@ -10,6 +10,7 @@ use klamm_model::{DirectoryId, NodeId, Offset, Timestamp, TopicId, TopicPartitio
 
 use crate::checkpoint::OffsetCheckpoint;
 use crate::error::{LogError, is_full};
+use crate::mark::{self, RECOVERY_MARKS, RecoveryMark};
 use crate::meta_properties::{META_PROPERTIES, MetaProperties};
 use crate::names::{is_doomed_dir, parse_partition_dir};
 use crate::partition_metadata::read_partition_metadata;
@@ -109,6 +110,8 @@ pub struct FoundPartition {
     pub log_start_offset: Offset,
     /// How far the log was committed.
     pub high_watermark: Offset,
+    /// What a restart need not read.
+    pub mark: Option<RecoveryMark>,
 }
 
 /// A log directory that this process holds.
@@ -226,6 +229,7 @@ impl LogDir {
         let recovery = find(RECOVERY_POINTS)?;
         let starts = find(LOG_STARTS)?;
         let watermarks = find(HIGH_WATERMARKS)?;
+        let marks = mark::read(self.disk.as_ref(), &self.path.join(RECOVERY_MARKS))?;
         let at = |map: &std::collections::HashMap<TopicPartition, Offset>,
                   partition: &TopicPartition| {
             map.get(partition).copied().unwrap_or(Offset::ZERO)
@@ -250,6 +254,10 @@ impl LogDir {
                 recovery_point: at(&recovery, &partition),
                 log_start_offset: at(&starts, &partition),
                 high_watermark: at(&watermarks, &partition),
+                mark: marks
+                    .get(&partition)
+                    .filter(|(id, _)| Some(*id) == topic_id)
+                    .map(|(_, mark)| *mark),
                 partition,
                 topic_id,
                 dir,
@@ -272,7 +280,22 @@ impl LogDir {
         column(RECOVERY_POINTS, |found| found.recovery_point)?;
         column(LOG_STARTS, |found| found.log_start_offset)?;
         column(HIGH_WATERMARKS, |found| found.high_watermark)?;
-        Ok(())
+        self.write_marks(partitions)
+    }
+
+    /// Writes what a restart need not read.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn write_marks(&self, partitions: &[FoundPartition]) -> Result<(), DirError> {
+        let entry =
+            |found: &FoundPartition| Some((found.partition.clone(), found.topic_id?, found.mark?));
+        let mut marks: Vec<(TopicPartition, TopicId, RecoveryMark)> =
+            partitions.iter().filter_map(entry).collect();
+        marks.sort_by(|a, b| a.0.cmp(&b.0));
+        let path = self.path.join(RECOVERY_MARKS);
+        durable::replace(self.disk.as_ref(), &path, mark::encode(&marks).as_bytes())
+            .map_err(|error| DirError::Io { path, error })
     }
 
     /// Says that everything is in order. The last thing that a node writes.

@@ -1,8 +1,10 @@
-//! Opening a log: after an orderly stop almost nothing is read; after a crash everything from the
-//! recovery point on is checked, and a torn tail is cut.
+//! Opening a log: after an orderly stop almost nothing is read; after a crash what came after the
+//! last mark is checked ([`RecoveryMark`]), or without one every segment from the recovery point
+//! on, and a torn tail is cut.
 //!
-//! Below the recovery point nothing is ever cut: what was synced cannot be torn, so damage there
-//! is damage, and is reported when it is read. Above it a crash may have left anything.
+//! What was synced cannot be torn. Damage below the recovery point or a mark is damage: the log is
+//! not opened and the error says where it is and what helps. Above them a crash may have left
+//! anything.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use crate::error::LogError;
 use crate::index::{IndexEntry, TimeIndexEntry, relative};
 use crate::listing::{list_segments, remove_files};
 use crate::log::Log;
+use crate::mark::RecoveryMark;
 use crate::names::{LEADER_EPOCHS, LOG_SUFFIX};
 use crate::segment::{HeaderScan, Indexes, SaveIndexes, Segment};
 
@@ -30,6 +33,8 @@ pub struct Opening {
     pub recovery_point: Offset,
     /// From the checkpoint; the log may start later.
     pub log_start_offset: Offset,
+    /// What was on the disk for certain; believed if the files agree.
+    pub mark: Option<RecoveryMark>,
 }
 
 /// What opening a log took.
@@ -70,13 +75,16 @@ impl Log {
             log.epochs_from_batches()?;
         }
         log.finish_opening(opening, checked_from, wall)?;
+        if checked_from.is_none() {
+            log.saved_at = log.active_size;
+        }
         if report.bytes_cut > 0 {
             tracing::warn!(dir = %dir.display(), bytes_cut = report.bytes_cut, log_end_offset = %log.log_end_offset(), "a torn tail was cut");
         }
         Ok((log, report))
     }
 
-    /// Gives the base of the first segment whose batches were all checked.
+    /// Gives where producers and aborted transactions are to be found again from.
     fn load_segments(
         &mut self,
         found: Vec<Arc<Segment>>,
@@ -89,10 +97,7 @@ impl Log {
         let mut rest = found.into_iter().peekable();
         while let Some(segment) = rest.next() {
             let next = rest.peek().map(|next| next.base_offset);
-            // A segment that was sealed at the recovery point may have been sealed after the sync:
-            // then its batches are on the disk, its indexes perhaps not.
-            let is_settled =
-                opening.was_clean || next.is_some_and(|next| next < opening.recovery_point);
+            let is_settled = is_settled(next, &opening);
             let rebuilt = match next {
                 Some(next) if is_settled => {
                     load_sealed(&segment, self.config.index_interval_bytes)?;
@@ -102,18 +107,22 @@ impl Log {
                 }
                 None if is_settled => load_active(&segment, self.config.index_interval_bytes)?,
                 _ => {
-                    checked_from.get_or_insert(segment.base_offset);
-                    self.recover_segment(&segment, report)?
+                    let (rebuilt, from) = self.recover_segment(&segment, &opening, report)?;
+                    checked_from.get_or_insert(from);
+                    rebuilt
                 }
             };
             end = rebuilt.end_offset;
             self.bytes_since_index = rebuilt.bytes_since_index;
             self.first_timestamp = rebuilt.first_timestamp;
-            kept.push(segment);
+            kept.push(Arc::clone(&segment));
             // A segment ends where the next begins, but for compaction. Bytes that never reached
             // the disk leave a gap without a tear.
             let has_gap = next.is_some_and(|next| next != end) && !self.config.cleanup.compact;
             if rebuilt.was_cut || has_gap {
+                if next.is_some_and(|next| next < opening.recovery_point) {
+                    return Err(damaged(&segment, segment.size(), opening.recovery_point));
+                }
                 break;
             }
         }
@@ -123,8 +132,16 @@ impl Log {
         self.active_size = active.size();
         self.view.segments.store(Arc::new(kept));
         self.view.publish_end(end);
+        self.drop_lost(rest.collect(), report)?;
+        Ok(checked_from)
+    }
+
+    fn drop_lost(
+        &mut self,
+        lost: Vec<Arc<Segment>>,
+        report: &mut RecoveryReport,
+    ) -> Result<(), LogError> {
         // Newest first: a crash meanwhile leaves no gap.
-        let lost: Vec<Arc<Segment>> = rest.collect();
         for lost in lost.into_iter().rev() {
             report.bytes_cut += lost.size();
             tracing::warn!(file = %lost.path(LOG_SUFFIX).display(), bytes = lost.size(), "a segment behind a torn one was dropped");
@@ -132,34 +149,58 @@ impl Log {
             // Their names must not come back behind what is appended next.
             self.unsynced.dir(self.dir.clone());
         }
-        Ok(checked_from)
+        Ok(())
     }
 
-    /// Checks every batch of a segment and cuts it where the first is wrong.
+    /// Checks every batch of a segment that is not vouched for, and cuts it where the first is
+    /// wrong. Gives from where on producers and aborted transactions are to be found again.
     fn recover_segment(
         &mut self,
         segment: &Segment,
+        opening: &Opening,
         report: &mut RecoveryReport,
-    ) -> Result<Rebuilt, LogError> {
-        let valid = valid_bytes(segment, &mut self.epochs)?;
-        report.segments_checked += 1;
-        report.bytes_checked += valid;
-        let was_cut = valid < segment.size();
-        if was_cut {
-            report.bytes_cut += segment.size() - valid;
-            let path = segment.path(LOG_SUFFIX);
-            segment.publish_size(valid);
-            let cut = || {
-                let file = segment.file()?;
-                file.set_len(valid)?;
-                file.sync()
-            };
-            cut().map_err(LogError::io(&path))?;
+    ) -> Result<(Rebuilt, Offset), LogError> {
+        let mark = opening.mark.filter(|mark| mark.segment_base == segment.base_offset);
+        let size = segment.size();
+        let resumed = match mark {
+            Some(mark) => resume(segment, mark)?,
+            None => None,
+        };
+        if let Some(mark) = mark.filter(|_| resumed.is_none()) {
+            tracing::warn!(file = %segment.path(LOG_SUFFIX).display(), ?mark, "the recovery checkpoint does not fit the files: the segment is checked as a whole");
         }
-        let mut rebuilt = rebuild_segment(segment, self.config.index_interval_bytes)?;
-        rebuilt.was_cut = was_cut;
-        segment.save_indexes(SaveIndexes::Whole)?;
-        Ok(rebuilt)
+        segment.publish_size(size);
+        let from = resumed.map_or(0, |_| mark.map_or(0, |mark| mark.position));
+        let mut rebuilt = resumed.unwrap_or_else(|| Rebuilt::empty(segment));
+        let (valid, end) = valid_bytes(segment, (from, rebuilt.end_offset), &mut self.epochs)?;
+        report.segments_checked += usize::from(resumed.is_none() || from < size);
+        report.bytes_checked += valid - from;
+        rebuilt.was_cut = valid < size;
+        if rebuilt.was_cut {
+            let vouched = mark.filter(|mark| valid < mark.position && mark.position <= size);
+            let vouched = vouched.map_or(Offset(-1), |mark| mark.offset);
+            if end < opening.recovery_point.max(vouched) {
+                return Err(damaged(segment, valid, opening.recovery_point.max(vouched)));
+            }
+            report.bytes_cut += size - valid;
+            cut(segment, valid)?;
+        }
+        let base = Some(segment.base_offset);
+        let (how, checked_from) = if resumed.is_some() {
+            self.mark = mark;
+            (SaveIndexes::New, mark.and_then(|mark| mark.snapshot).max(base))
+        } else {
+            segment.publish_timestamp(Timestamp(-1), Offset(-1));
+            segment.drop_indexes();
+            (SaveIndexes::Whole, base)
+        };
+        self.saved_at = segment.last_index_position();
+        let interval = self.config.index_interval_bytes;
+        extend_indexes(segment, (from, interval), &mut rebuilt)?;
+        for file in segment.save_indexes(how)? {
+            self.unsynced.file(file, base);
+        }
+        Ok((rebuilt, checked_from.unwrap_or(segment.base_offset)))
     }
 
     fn epochs_from_batches(&mut self) -> Result<(), LogError> {
@@ -170,6 +211,15 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Whether a mark says exactly what was found.
+    fn is_at_end(&self, mark: &RecoveryMark) -> bool {
+        let indexes = self.active.indexes.read().expect("no holder of this lock can panic");
+        let saved = indexes.as_ref().map(|i| (i.offsets_saved, i.times_saved));
+        (mark.offset, mark.segment_base) == (self.log_end_offset(), self.active.base_offset)
+            && mark.position == self.active_size
+            && saved == Some((mark.index_entries, mark.time_entries))
     }
 
     fn finish_opening(
@@ -193,7 +243,14 @@ impl Log {
         self.remove_snapshots_after(end)?;
         self.load_aborted(checked_from)?;
         self.reload_producers(checked_from)?;
-        let synced = if opening.was_clean { end } else { opening.recovery_point.min(end) };
+        if opening.was_clean {
+            self.mark = opening.mark.filter(|mark| self.is_at_end(mark));
+        }
+        let vouched = self.mark.map_or(Offset::ZERO, |mark| mark.offset);
+        let synced = match opening.was_clean {
+            true => end,
+            false => opening.recovery_point.max(vouched).min(end),
+        };
         self.view.publish_synced(synced);
         Ok(())
     }
@@ -206,6 +263,72 @@ pub(crate) struct Rebuilt {
     pub(crate) bytes_since_index: u64,
     pub(crate) first_timestamp: Option<Timestamp>,
     was_cut: bool,
+}
+
+impl Rebuilt {
+    fn empty(segment: &Segment) -> Self {
+        Self {
+            end_offset: segment.base_offset,
+            bytes_since_index: 0,
+            first_timestamp: None,
+            was_cut: false,
+        }
+    }
+}
+
+/// Whether a segment need not be checked, by where the next one begins. One that was sealed at
+/// the recovery point may have been sealed after the sync: then its batches are on the disk, its
+/// indexes perhaps not. What lies before a mark's segment was synced with its indexes.
+fn is_settled(next: Option<Offset>, opening: &Opening) -> bool {
+    let is_before = |next| {
+        next < opening.recovery_point || opening.mark.is_some_and(|mark| next <= mark.segment_base)
+    };
+    opening.was_clean || next.is_some_and(is_before)
+}
+
+/// Damage where everything was on the disk: not what a crash leaves, and nothing to cut silently.
+fn damaged(segment: &Segment, position: u64, synced: Offset) -> LogError {
+    let path = segment.path(LOG_SUFFIX);
+    let what = format!(
+        "what is there is no batch, though everything below offset {synced} was on the disk; \
+         restore the file from a replica or a backup, or give up what is behind: \
+         truncate --size={position} {}",
+        path.display()
+    );
+    LogError::Corrupt { path, position, what }
+}
+
+fn cut(segment: &Segment, valid: u64) -> Result<(), LogError> {
+    segment.publish_size(valid);
+    let cut = || {
+        let file = segment.file()?;
+        file.set_len(valid)?;
+        file.sync()
+    };
+    cut().map_err(LogError::io(&segment.path(LOG_SUFFIX)))
+}
+
+/// Takes a segment over as a mark says, if the files agree: they are long enough, and from the
+/// last index entry on the batches' headers lead to where the mark ends.
+fn resume(segment: &Segment, mark: RecoveryMark) -> Result<Option<Rebuilt>, LogError> {
+    if segment.size() < mark.position {
+        return Ok(None);
+    }
+    let (mut offsets, mut times) = (segment.read_index()?, segment.read_time_index()?);
+    if offsets.len() < mark.index_entries || times.len() < mark.time_entries {
+        return Ok(None);
+    }
+    offsets.truncate(mark.index_entries);
+    times.truncate(mark.time_entries);
+    if offsets.last().is_some_and(|last| u64::from(last.position) >= mark.position) {
+        return Ok(None);
+    }
+    segment.publish_size(mark.position);
+    match load_behind_indexes(segment, offsets, times) {
+        Ok(resumed) => Ok(resumed.filter(|rebuilt| rebuilt.end_offset == mark.offset)),
+        Err(LogError::Corrupt { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A segment that is trusted. Its indexes are looked at from the end only; what they do not say,
@@ -294,15 +417,22 @@ pub(crate) fn rebuild_segment(
     segment: &Segment,
     index_interval_bytes: u64,
 ) -> Result<Rebuilt, LogError> {
-    let mut indexes = Indexes::default();
-    let mut rebuilt = Rebuilt {
-        end_offset: segment.base_offset,
-        bytes_since_index: 0,
-        first_timestamp: None,
-        was_cut: false,
-    };
+    let mut rebuilt = Rebuilt::empty(segment);
     segment.publish_timestamp(Timestamp(-1), Offset(-1));
-    let mut scan = HeaderScan::new(segment, 0);
+    segment.drop_indexes();
+    extend_indexes(segment, (0, index_interval_bytes), &mut rebuilt)?;
+    Ok(rebuilt)
+}
+
+/// Adds the batches from a position on to the indexes of a segment.
+fn extend_indexes(
+    segment: &Segment,
+    (from, index_interval_bytes): (u64, u64),
+    rebuilt: &mut Rebuilt,
+) -> Result<(), LogError> {
+    let indexes = segment.indexes.write().expect("no holder of this lock can panic").take();
+    let mut indexes = indexes.unwrap_or_default();
+    let mut scan = HeaderScan::new(segment, from);
     while let Some(found) = scan.next()? {
         let header = &found.header;
         segment.note_timestamp(header);
@@ -316,7 +446,7 @@ pub(crate) fn rebuild_segment(
     }
     add_time_entry(segment, &mut indexes);
     *segment.indexes.write().expect("no holder of this lock can panic") = Some(indexes);
-    Ok(rebuilt)
+    Ok(())
 }
 
 fn add_entries(segment: &Segment, indexes: &mut Indexes, header: &BatchHeader, position: u64) {
@@ -338,21 +468,29 @@ fn add_time_entry(segment: &Segment, indexes: &mut Indexes) {
     }
 }
 
-/// How many bytes at the start of a segment are whole batches with right checksums and growing
-/// offsets.
-fn valid_bytes(segment: &Segment, epochs: &mut LeaderEpochs) -> Result<u64, LogError> {
+/// How many bytes of a segment are whole batches with right checksums and growing offsets, and
+/// where they end. What is before `position`, where `next_offset` is to come, is not looked at.
+fn valid_bytes(
+    segment: &Segment,
+    (mut position, mut next_offset): (u64, Offset),
+    epochs: &mut LeaderEpochs,
+) -> Result<(u64, Offset), LogError> {
     /// Read at once; a batch that is larger is read as a whole.
     const CHUNK_BYTES: usize = 1024 * 1024;
+    let size = segment.size();
+    if position == size {
+        return Ok((position, next_offset));
+    }
     let path = segment.path(LOG_SUFFIX);
     let file = segment.file().map_err(LogError::io(&path))?;
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let (mut position, mut next_offset) = (0_u64, segment.base_offset);
+    let chunk = usize::try_from(size - position).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+    let mut buffer = vec![0; chunk];
     loop {
         let n = file.read_at(&mut buffer, position).map_err(LogError::io(&path))?;
         let mut used = 0;
         while let Ok(batch) = BatchView::parse(&buffer[used..n]) {
             if batch.check_crc().is_err() || batch.header().base_offset < next_offset {
-                return Ok(position + used as u64);
+                return Ok((position + used as u64, next_offset));
             }
             next_offset = batch.header().next_offset();
             let epoch = batch.header().partition_leader_epoch;
@@ -368,9 +506,9 @@ fn valid_bytes(segment: &Segment, epochs: &mut LeaderEpochs) -> Result<u64, LogE
         // Nothing whole at the front: a batch larger than the buffer, or the end.
         let needed =
             BatchHeader::parse(&buffer[used..n]).map_or(0, |header| header.size_in_bytes());
-        let is_there = needed > buffer.len() && position + needed as u64 <= segment.size();
+        let is_there = needed > buffer.len() && position + needed as u64 <= size;
         if !is_there || used > 0 {
-            return Ok(position);
+            return Ok((position, next_offset));
         }
         buffer.resize(needed, 0);
     }

@@ -22,8 +22,8 @@ use crate::transaction_index::AbortedTransaction;
 const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 impl Log {
-    /// The aborted transactions in the files of the segments before `checked_from`; the others'
-    /// are found again in the batches.
+    /// The aborted transactions in the files that ended before `checked_from`; the others are found
+    /// again in the batches.
     pub(crate) fn load_aborted(&mut self, checked_from: Option<Offset>) -> Result<(), LogError> {
         self.aborted.clear();
         let segments = Arc::clone(&self.view.segments.load());
@@ -32,16 +32,19 @@ impl Log {
             let bytes = segment.read_whole(TRANSACTION_INDEX_SUFFIX)?;
             self.aborted.extend(AbortedTransaction::decode(&bytes));
         }
-        let (start, end) = (self.log_start_offset(), self.log_end_offset());
+        let end = checked_from.unwrap_or(self.log_end_offset());
+        let start = self.log_start_offset();
         self.aborted.retain(|t| t.last_offset >= start && t.last_offset < end);
         self.view.aborted.store(Arc::new(self.aborted.clone()));
         Ok(())
     }
 
-    /// Writes the transaction indexes of the segments from `base` on as a whole.
-    pub(crate) fn save_aborted(&mut self, base: Offset) -> Result<(), LogError> {
+    /// Writes the transaction indexes of the segments from the one that holds `from` on, as a
+    /// whole.
+    pub(crate) fn save_aborted(&mut self, from: Offset) -> Result<(), LogError> {
         let segments = Arc::clone(&self.view.segments.load());
-        let first = segments.partition_point(|segment| segment.base_offset < base);
+        let first =
+            segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
         for (i, segment) in segments.iter().enumerate().skip(first) {
             let next = segments.get(i + 1).map_or(Offset(i64::MAX), |next| next.base_offset);
             let is_here =
@@ -81,7 +84,8 @@ impl Log {
         let snapshots = self.snapshots()?;
         let newest = snapshots.iter().map(|(offset, _)| *offset).filter(|o| *o <= end).max();
         for (offset, path) in snapshots {
-            if Some(offset) == newest || (offset <= end && is_at_segment(offset)) {
+            let is_marked = self.mark.is_some_and(|mark| mark.snapshot == Some(offset));
+            if Some(offset) == newest || (offset <= end && is_at_segment(offset)) || is_marked {
                 self.last_snapshot = Some(offset);
             } else {
                 self.disk.remove_file(&path).map_err(LogError::io(&path))?;
@@ -105,8 +109,11 @@ impl Log {
         let newest_believed = checked_from.unwrap_or(self.log_end_offset());
         for (offset, path) in self.snapshots()?.into_iter().rev() {
             if offset > newest_believed {
+                // What a crash may have left of it is written anew when its time comes.
+                self.last_snapshot = self.last_snapshot.filter(|last| *last < offset);
                 continue;
             }
+            self.last_snapshot = Some(offset);
             let bytes = durable::read(self.disk.as_ref(), &path, SNAPSHOT_BYTES_MAX)
                 .map_err(LogError::io(&path))?;
             match decode_snapshot(&bytes.unwrap_or_default()) {

@@ -218,12 +218,19 @@ impl Log {
         }
     }
 
+    /// The log is about to be cut at `offset`: neither its recovery point nor its mark vouches for
+    /// anything behind it any more. The owner writes the checkpoints, then cuts.
+    pub fn lower_to(&mut self, offset: Offset) {
+        self.unsynced.cut_to(offset);
+        self.view.publish_synced(self.view.synced_offset().min(offset));
+        self.mark = self.mark.filter(|mark| mark.offset <= offset);
+    }
+
     /// Cuts the log so that it ends at `offset` (Kafka: `UnifiedLog.truncateTo`). A batch that
     /// holds the offset goes as a whole. The cut is on the disk when this returns, so that nothing
     /// that was cut off can come back behind what is appended next.
     ///
-    /// A checkpoint of a recovery point above `offset` must be written anew before the next
-    /// append is acknowledged: below it a restart checks nothing.
+    /// Checkpoints must be lowered before ([`Log::lower_to`]): below them a restart checks nothing.
     ///
     /// # Errors
     /// The offset is below the log start, or the disk failed.
@@ -253,6 +260,7 @@ impl Log {
         // Deleted records may share a batch with the first that is left.
         let end = end.max(self.log_start_offset());
         self.unsynced.cut_to(end);
+        self.mark = None;
         self.view.publish_synced(self.view.synced_offset().min(end));
         self.view.publish_end(end);
         self.view.segments.store(Arc::new(segments));
@@ -268,6 +276,7 @@ impl Log {
         self.unsynced.dir(self.dir.clone());
         self.active = last;
         self.active_size = size;
+        self.saved_at = size;
         self.rebuild_after_cut(end)
     }
 
@@ -307,6 +316,7 @@ impl Log {
     pub(crate) fn start_anew(&mut self, offset: Offset, wall: Timestamp) -> Result<(), LogError> {
         let doomed = Arc::clone(&self.view.segments.load());
         self.unsynced.cut_to(Offset::ZERO);
+        self.mark = None;
         // An empty range while both ends move; readers are told to ask again.
         self.view.publish_end(self.log_start_offset());
         self.view.segments.store(Arc::default());

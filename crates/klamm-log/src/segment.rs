@@ -222,6 +222,13 @@ impl Segment {
         indexes.as_ref().is_none_or(|indexes| indexes.offsets.is_empty())
     }
 
+    /// Where the last entry of the index in memory points; 0 without one.
+    pub(crate) fn last_index_position(&self) -> u64 {
+        let indexes = self.indexes.read().expect("no holder of this lock can panic");
+        let last = indexes.as_ref().and_then(|indexes| indexes.offsets.last().copied());
+        last.map_or(0, |entry| u64::from(entry.position))
+    }
+
     fn last_entry<const LEN: usize>(&self, suffix: &str) -> Result<Option<[u8; LEN]>, LogError> {
         let path = self.path(suffix);
         let file = match self.disk.open(&path, OpenMode::Read) {

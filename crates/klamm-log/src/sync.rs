@@ -17,6 +17,8 @@ use std::sync::Arc;
 use klamm_env::{Disk, DiskFile};
 use klamm_model::Offset;
 
+use crate::mark::RecoveryMark;
+
 /// Tickets whose outcome was not reported. A flusher has one at a time; whoever never reports
 /// loses the oldest, and with it only the news that something is durable.
 const TICKETS_MAX: usize = 64;
@@ -60,6 +62,7 @@ struct Issued {
     /// `up_to`, or less after a truncation.
     covers: Offset,
     generation: u64,
+    mark: Option<RecoveryMark>,
 }
 
 /// Files and directories that wait to be synced, besides the active segment's file.
@@ -102,11 +105,12 @@ impl Unsynced {
         })
     }
 
-    /// A ticket for everything that is dirty, and `active`.
+    /// A ticket for everything that is dirty, and `active`; with it `mark` comes true.
     pub(crate) fn issue(
         &mut self,
         active: Option<&Arc<dyn DiskFile>>,
         up_to: Offset,
+        mark: Option<RecoveryMark>,
     ) -> SyncTicket {
         let (mut files, mut dirs) = (Vec::new(), Vec::new());
         for (_, dirty) in &self.dirty {
@@ -123,23 +127,25 @@ impl Unsynced {
         if self.issued.len() == TICKETS_MAX {
             self.issued.pop_front();
         }
-        self.issued.push_back(Issued { up_to, covers: up_to, generation: self.generation });
+        let generation = self.generation;
+        self.issued.push_back(Issued { up_to, covers: up_to, generation, mark });
         SyncTicket { files, dirs, up_to }
     }
 
     /// A ticket was honoured; gives what is durable for certain. With several of the same end in
     /// flight the oldest is meant, which promises least.
-    pub(crate) fn honoured(&mut self, up_to: Offset) -> Option<Offset> {
+    pub(crate) fn honoured(&mut self, up_to: Offset) -> Option<(Offset, Option<RecoveryMark>)> {
         let at = self.issued.iter().position(|issued| issued.up_to == up_to)?;
         let issued = self.issued.remove(at)?;
         self.dirty.retain(|(generation, _)| *generation > issued.generation);
-        Some(issued.covers)
+        Some((issued.covers, issued.mark))
     }
 
     /// The log was cut: what is under way covers nothing behind the cut.
     pub(crate) fn cut_to(&mut self, end: Offset) {
         for issued in &mut self.issued {
             issued.covers = issued.covers.min(end);
+            issued.mark = None;
         }
     }
 }

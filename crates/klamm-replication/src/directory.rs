@@ -11,6 +11,7 @@ use klamm_log::{
     DirError, Flusher, FoundPartition, LogDir, LogDirs, LogError, Room, Syncable, Urgency,
 };
 use klamm_model::DirectoryId;
+use tokio::sync::Notify;
 
 /// Why the directories cannot be used.
 #[derive(Debug)]
@@ -61,6 +62,9 @@ pub struct Directory {
     flusher: Flusher,
     health: Arc<Health>,
     room: Room,
+    /// A log in it can vouch for more than the recovery checkpoint does.
+    has_new_marks: AtomicBool,
+    marks_changed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +85,7 @@ impl Directory {
         disk: &Arc<dyn Disk>,
         dir: &Arc<LogDir>,
         min_free_bytes: Option<u64>,
+        marks_changed: &Arc<Notify>,
     ) -> io::Result<Self> {
         let health = Arc::new(Health::default());
         let (path, for_flusher) = (dir.path().to_owned(), Arc::clone(&health));
@@ -90,6 +95,8 @@ impl Directory {
             flusher: Flusher::start(Arc::clone(disk), dir.path(), on_failure)?,
             health,
             room: Room::new(Arc::clone(disk), dir.path(), min_free_bytes),
+            has_new_marks: AtomicBool::new(false),
+            marks_changed: Arc::clone(marks_changed),
         })
     }
 
@@ -116,6 +123,15 @@ impl Directory {
         &self.room
     }
 
+    pub(crate) fn note_mark(&self) {
+        self.has_new_marks.store(true, Ordering::Release);
+        self.marks_changed.notify_one();
+    }
+
+    pub(crate) fn take_new_marks(&self) -> bool {
+        self.has_new_marks.swap(false, Ordering::AcqRel)
+    }
+
     pub(crate) fn request_sync(&self, log: Arc<dyn Syncable>, urgency: Urgency) {
         self.flusher.request(log, urgency);
     }
@@ -127,6 +143,7 @@ pub struct Directories {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) directories: Vec<Arc<Directory>>,
     cluster_id: String,
+    marks_changed: Arc<Notify>,
 }
 
 impl Directories {
@@ -140,16 +157,25 @@ impl Directories {
         dirs: &LogDirs,
         min_free_bytes: Option<u64>,
     ) -> Result<Self, OpenError> {
-        let start = |dir| Directory::start(&disk, dir, min_free_bytes).map(Arc::new);
+        let marks_changed = Arc::new(Notify::new());
+        let start =
+            |dir| Directory::start(&disk, dir, min_free_bytes, &marks_changed).map(Arc::new);
         let directories: io::Result<Vec<_>> = dirs.dirs().iter().map(start).collect();
         let directories = directories.map_err(OpenError::Thread)?;
-        Ok(Self { disk, directories, cluster_id: dirs.cluster_id().to_owned() })
+        let cluster_id = dirs.cluster_id().to_owned();
+        Ok(Self { disk, directories, cluster_id, marks_changed })
     }
 
     /// The cluster that they belong to.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
+    }
+
+    /// Told when a recovery checkpoint is worth writing before its time.
+    #[must_use]
+    pub fn marks_changed(&self) -> &Arc<Notify> {
+        &self.marks_changed
     }
 
     /// Every directory.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use arc_swap::ArcSwap;
 use klamm_log::{
     AppendError, Appended, Durability, FoundPartition, Limits, Log, LogConfig, LogError, LogView,
-    Origin, Read, ReadError, Shortage, SyncTicket, Syncable, Urgency,
+    Origin, Read, ReadError, RecoveryMark, Shortage, SyncTicket, Syncable, Urgency,
 };
 use klamm_model::{IsolationLevel, LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 use klamm_records::{Rules, ValidBatch};
@@ -27,6 +27,10 @@ const NOT_LEADER: i32 = -1;
 const NOT_ASKED: u8 = 0;
 const ASKED_SOON: u8 = 1;
 const ASKED_NOW: u8 = 2;
+
+/// At the interval, index entries and producers are saved where more than this was appended: less
+/// is read again in a millisecond.
+const WORTH_BYTES: u64 = 1024 * 1024;
 
 /// Why a batch was not appended.
 #[derive(Debug)]
@@ -248,12 +252,13 @@ impl Partition {
         let epoch = self.leader_epoch().ok_or(AppendRefused::NotLeader)?;
         let result = log.append_as_leader(batch, epoch, origin, wall);
         let is_flush_due = self.has_flush_rule.load(Ordering::Relaxed) && log.is_flush_due();
+        let is_save_due = log.is_save_due();
         drop(log);
         match result {
             Ok(appended) => {
                 if is_flush_due {
                     self.ask_for_sync(Urgency::Now);
-                } else if self.durability_synced.load(Ordering::Relaxed) {
+                } else if is_save_due || self.durability_synced.load(Ordering::Relaxed) {
                     self.ask_for_sync(self.waiters.urgency());
                 }
                 self.advance();
@@ -462,6 +467,30 @@ impl Partition {
             recovery_point: log.recovery_point(),
             log_start_offset: log.log_start_offset(),
             high_watermark: self.high_watermark(),
+            mark: log.mark(),
+        }
+    }
+
+    /// What the interval's checkpoint should vouch for is synced soon, off the data path.
+    pub(crate) fn prepare_checkpoint(&self) {
+        if self.is_offline() {
+            return;
+        }
+        let prepared = self.lock().prepare_checkpoint(WORTH_BYTES);
+        match prepared {
+            Ok(true) => self.ask_for_sync(Urgency::Soon),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(partition = %self.name, %error, "index entries or producers could not be written");
+                self.fail(&error);
+            }
+        }
+    }
+
+    /// A checkpoint with `mark` is on the disk.
+    pub(crate) fn on_mark_written(&self, mark: RecoveryMark) {
+        if let Err(error) = self.lock().on_mark_written(mark) {
+            tracing::warn!(partition = %self.name, %error, "an old snapshot of producers stays");
         }
     }
 }
@@ -475,8 +504,14 @@ impl Syncable for Partition {
     fn on_synced(&self, ticket: &SyncTicket, result: Result<(), &io::Error>) {
         match result {
             Ok(()) => {
-                self.lock().on_synced(ticket.up_to);
+                let mut log = self.lock();
+                log.on_synced(ticket.up_to);
+                let has_new_mark = log.take_new_mark();
+                drop(log);
                 self.advance();
+                if has_new_mark {
+                    self.directory.note_mark();
+                }
             }
             Err(error) => {
                 tracing::error!(partition = %self.name, %error, "a sync failed");

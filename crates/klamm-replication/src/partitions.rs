@@ -1,20 +1,20 @@
 //! Finds partitions by name and by topic id. Only looks up, opens and closes; what a partition
 //! does is its own business.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use klamm_env::Env;
-use klamm_log::{FoundPartition, Log, LogConfig, LogDir, LogError, Opening, names};
+use klamm_log::{DirError, FoundPartition, Log, LogConfig, LogDir, LogError, Opening, names};
 use klamm_model::{
     DirectoryId, LeaderEpoch, PartitionIndex, TopicId, TopicIdPartition, TopicPartition,
 };
 use klamm_records::Rules;
 use klamm_stdx::Str;
 
-use crate::directory::{Directories, OpenError};
+use crate::directory::{Directories, Directory, OpenError};
 use crate::partition::Partition;
 
 /// A partition that this broker has a replica of.
@@ -51,6 +51,8 @@ pub struct Partitions {
     found: Mutex<HashMap<TopicPartition, (usize, FoundPartition)>>,
     /// Partition directories of deleted topics, which are removed in the background.
     doomed: Mutex<Vec<PathBuf>>,
+    /// Partitions of deleted topics that the checkpoints may still speak of.
+    outdated: Mutex<HashSet<TopicPartition>>,
 }
 
 impl Partitions {
@@ -68,6 +70,7 @@ impl Partitions {
             index: ArcSwap::default(),
             found: Mutex::new(found),
             doomed: Mutex::default(),
+            outdated: Mutex::default(),
         })
     }
 
@@ -119,6 +122,7 @@ impl Partitions {
     /// already only hear who leads. Gives the ones that failed.
     #[must_use]
     pub fn assign(&self, new: Vec<NewPartition>) -> Vec<(TopicIdPartition, LogError)> {
+        self.forget_namesakes(&new);
         let mut index = Index::clone(&self.index.load());
         let mut failed = Vec::new();
         let mut changed: HashMap<Str, HashMap<PartitionIndex, Arc<Partition>>> = HashMap::new();
@@ -160,18 +164,38 @@ impl Partitions {
         failed
     }
 
+    /// What the checkpoints say of a deleted topic must not be believed of a new one with its name:
+    /// below a recovery point a restart checks nothing.
+    fn forget_namesakes(&self, new: &[NewPartition]) {
+        let mut found = self.found.lock().expect("no holder of this lock can panic");
+        let mut has_namesake = false;
+        for wanted in new {
+            let is_other = |id: TopicId| id != wanted.topic_id;
+            if found.get(&wanted.name).is_some_and(|(_, f)| f.topic_id.is_some_and(is_other)) {
+                found.remove(&wanted.name);
+                has_namesake = true;
+            }
+        }
+        drop(found);
+        let outdated = self.outdated.lock().expect("no holder of this lock can panic");
+        has_namesake |= new.iter().any(|wanted| outdated.contains(&wanted.name));
+        drop(outdated);
+        if has_namesake {
+            self.write_checkpoints();
+        }
+    }
+
     fn open_partition(&self, wanted: NewPartition) -> Result<Arc<Partition>, LogError> {
         let wall = self.env.clock.wall();
         let known =
             self.found.lock().expect("no holder of this lock can panic").remove(&wanted.name);
-        let known =
-            known.filter(|(_, found)| found.topic_id.is_none_or(|id| id == wanted.topic_id));
         let (i, log) = match known {
             Some((i, found)) => {
                 let opening = Opening {
                     was_clean: self.directories.directories[i].dir.was_clean(),
                     recovery_point: found.recovery_point,
                     log_start_offset: found.log_start_offset,
+                    mark: found.mark,
                 };
                 let (log, report) =
                     Log::open(&self.directories.disk, &found.dir, wanted.config, opening, wall)?;
@@ -245,6 +269,9 @@ impl Partitions {
         self.index.store(Arc::new(index));
         for partition in partitions.iter().flat_map(|partitions| partitions.values()) {
             partition.resign();
+            let mut outdated = self.outdated.lock().expect("no holder of this lock can panic");
+            outdated.insert(partition.name().clone());
+            drop(outdated);
             let checkpoint = partition.checkpoint();
             if let Err(error) = self.doom(&checkpoint.dir, partition.name()) {
                 tracing::error!(partition = %partition.name(), %error, "a deleted partition's directory could not be renamed");
@@ -277,22 +304,52 @@ impl Partitions {
         found.values().map(|(_, found)| found.clone()).collect()
     }
 
+    /// Has synced what the next checkpoints should vouch for; nothing is waited for.
+    pub fn prepare_checkpoints(&self) {
+        self.all().iter().for_each(|partition| partition.prepare_checkpoint());
+    }
+
     /// Writes how far every partition has come. A directory that cannot take it is offline from
     /// then on; one without room keeps what was written before.
     pub fn write_checkpoints(&self) {
-        let all: Vec<FoundPartition> =
-            self.all().iter().map(|partition| partition.checkpoint()).collect();
+        self.outdated.lock().expect("no holder of this lock can panic").clear();
         for directory in self.directories.all().iter().filter(|d| !d.is_offline()) {
-            let here = |found: &&FoundPartition| found.dir.parent() == Some(directory.dir.path());
-            let mut mine: Vec<FoundPartition> = all.iter().filter(here).cloned().collect();
-            mine.extend(self.strays().into_iter().filter(|found| here(&found)));
-            if let Err(error) = directory.dir.write_checkpoints(&mine) {
-                if error.is_full() {
-                    tracing::warn!(%error, "checkpoints are written when there is room");
-                } else {
-                    directory.fail(&error);
+            directory.take_new_marks();
+            self.write_to(directory, LogDir::write_checkpoints);
+        }
+    }
+
+    /// Writes the recovery checkpoints of directories whose logs can vouch for more by now.
+    pub fn write_new_marks(&self) {
+        for directory in self.directories.all().iter().filter(|d| !d.is_offline()) {
+            if directory.take_new_marks() {
+                self.write_to(directory, LogDir::write_marks);
+            }
+        }
+    }
+
+    fn write_to(
+        &self,
+        directory: &Directory,
+        write: fn(&LogDir, &[FoundPartition]) -> Result<(), DirError>,
+    ) {
+        let partitions = self.all();
+        let here = partitions.iter().filter(|p| std::ptr::eq(&**p.directory(), directory));
+        let here: Vec<&Arc<Partition>> = here.collect();
+        let mut found: Vec<FoundPartition> = here.iter().map(|p| p.checkpoint()).collect();
+        let of_partitions = found.len();
+        let path = directory.dir.path();
+        found.extend(self.strays().into_iter().filter(|found| found.dir.parent() == Some(path)));
+        match write(&directory.dir, &found) {
+            Ok(()) => {
+                for (partition, found) in here.iter().zip(&found[..of_partitions]) {
+                    found.mark.into_iter().for_each(|mark| partition.on_mark_written(mark));
                 }
             }
+            Err(error) if error.is_full() => {
+                tracing::warn!(%error, "checkpoints are written when there is room");
+            }
+            Err(error) => directory.fail(&error),
         }
     }
 

@@ -18,6 +18,9 @@ use crate::http;
 /// How often renamed files and directories are looked at.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Shortest time between two recovery checkpoints that logs ask for, however fast they grow.
+const MARKS_INTERVAL: Duration = Duration::from_millis(200);
+
 /// What the thread takes care of.
 pub(crate) struct Housekeeping {
     pub(crate) env: Env,
@@ -49,13 +52,20 @@ impl Housekeeping {
             retention: start + retention,
             checkpoint: start + checkpoint,
             removal: start + REMOVAL_INTERVAL,
+            marks: start,
         };
+        let marks_changed = Arc::clone(self.partitions.directories().marks_changed());
         loop {
             let now = self.env.clock.now();
             let next = due.retention.min(due.checkpoint).min(due.removal);
             tokio::select! {
                 biased;
                 _ = stopped.changed() => return,
+                () = marks_changed.notified() => {
+                    task::sleep(due.marks.since(self.env.clock.now())).await;
+                    self.partitions.write_new_marks();
+                    due.marks = self.env.clock.now() + MARKS_INTERVAL;
+                }
                 () = task::sleep(next.since(now)) => {}
             }
             let now = self.env.clock.now();
@@ -67,6 +77,7 @@ impl Housekeeping {
                 due.retention = now + retention;
             }
             if due.checkpoint <= now {
+                self.partitions.prepare_checkpoints();
                 self.partitions.write_checkpoints();
                 due.checkpoint = now + checkpoint;
             }
@@ -96,4 +107,6 @@ struct Due {
     retention: Moment,
     checkpoint: Moment,
     removal: Moment,
+    /// Not before then.
+    marks: Moment,
 }

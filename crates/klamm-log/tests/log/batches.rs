@@ -41,7 +41,12 @@ pub(crate) fn as_disk(disk: &Arc<MemoryDisk>) -> Arc<dyn Disk> {
 }
 
 pub(crate) fn clean() -> Opening {
-    Opening { was_clean: true, recovery_point: Offset::ZERO, log_start_offset: Offset::ZERO }
+    Opening {
+        was_clean: true,
+        recovery_point: Offset::ZERO,
+        log_start_offset: Offset::ZERO,
+        mark: None,
+    }
 }
 
 pub(crate) fn unclean(recovery_point: i64) -> Opening {

@@ -9,6 +9,7 @@ mod dump;
 mod failures;
 mod flusher;
 mod kafka;
+mod marks;
 mod model;
 mod producers;
 mod readers;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use klamm_log::{Log, LogConfig, Opening};
+use klamm_log::{Log, LogConfig, Opening, RecoveryMark};
 use klamm_model::{Offset, Timestamp};
 use proptest::prelude::*;
 
@@ -21,6 +21,7 @@ enum Step {
     End(i64, bool),
     Roll,
     Sync,
+    Checkpoint(u64),
     Ticket,
     Honour,
     Reopen,
@@ -38,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (4..7_i64, any::<bool>()).prop_map(|(id, is_abort)| Step::End(id, is_abort)),
         2 => Just(Step::Roll),
         2 => Just(Step::Sync),
+        2 => prop_oneof![Just(1), Just(300)].prop_map(Step::Checkpoint),
         1 => Just(Step::Ticket),
         1 => Just(Step::Honour),
         1 => Just(Step::Reopen),
@@ -75,6 +77,8 @@ struct World {
     end: i64,
     /// What was durable by the log's own account.
     synced: i64,
+    /// What the recovery checkpoint says.
+    mark: Option<RecoveryMark>,
     tickets: Vec<klamm_log::SyncTicket>,
     sent: i64,
 }
@@ -87,8 +91,17 @@ impl World {
     fn new() -> Self {
         let disk = MemoryDisk::new();
         let log = create(&disk, small());
-        let tickets = Vec::new();
-        Self { disk, log, batches: Vec::new(), start: 0, end: 0, synced: 0, tickets, sent: 0 }
+        Self {
+            disk,
+            log,
+            batches: Vec::new(),
+            start: 0,
+            end: 0,
+            synced: 0,
+            mark: None,
+            tickets: Vec::new(),
+            sent: 0,
+        }
     }
 
     fn value(&mut self) -> String {
@@ -168,6 +181,7 @@ impl World {
             was_clean,
             recovery_point: Offset(self.synced),
             log_start_offset: Offset(self.start),
+            mark: self.mark,
         };
         let disk = as_disk(&self.disk);
         self.log = Log::open(&disk, &dir(), small(), opening, NOW).unwrap().0;
@@ -180,6 +194,14 @@ impl World {
         assert!((self.synced.max(self.start)..=self.end).contains(&end), "{end} of {}", self.end);
         self.cut_to(end);
         assert_eq!(self.end, end, "whole batches only");
+    }
+
+    /// The checkpoint on the disk says what the log says now.
+    fn write_mark(&mut self) {
+        self.mark = self.log.mark();
+        if let Some(mark) = self.mark {
+            self.log.on_mark_written(mark).unwrap();
+        }
     }
 
     fn sync(&mut self) {
@@ -201,6 +223,11 @@ impl World {
             Step::End(id, is_abort) => self.end_transaction(id, is_abort),
             Step::Roll => self.log.roll(NOW).unwrap(),
             Step::Sync => self.sync(),
+            Step::Checkpoint(worth_bytes) => {
+                self.log.prepare_checkpoint(worth_bytes).unwrap();
+                self.sync();
+                self.write_mark();
+            }
             Step::Ticket => self.tickets.extend(self.log.sync_ticket().unwrap()),
             Step::Honour => {
                 for ticket in std::mem::take(&mut self.tickets) {
@@ -211,6 +238,7 @@ impl World {
             }
             Step::Reopen => {
                 self.log.close_clean().unwrap();
+                self.write_mark();
                 self.reopen(true);
             }
             Step::Crash(seed) => {
@@ -226,6 +254,8 @@ impl World {
                 // A batch around the start stays: without it a crash may leave nothing at all.
                 let first = self.batches.iter().find(|b| b.next() > self.start);
                 let to = first.map_or(to, |b| to.max(b.next()));
+                self.log.lower_to(Offset(to));
+                self.write_mark();
                 self.log.truncate_to(Offset(to), NOW).unwrap();
                 self.cut_to(to);
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use klamm_env::Disk;
-use klamm_log::{AtLeastOne, Cleanup, Limits, Log, LogConfig, Opening, names};
+use klamm_log::{AtLeastOne, Cleanup, Limits, Log, LogConfig, LogError, Opening, names};
 use klamm_metadata::Provenance;
 use klamm_model::{METADATA_TOPIC_ID, Offset, Timestamp};
 use klamm_records::BatchView;
@@ -116,9 +116,20 @@ fn open_log(
         return Ok(Log::create(disk, dir, Some(METADATA_TOPIC_ID), config, wall)?);
     }
     let start = newest.map_or(Offset::ZERO, |id| id.end_offset);
-    let opening =
-        Opening { was_clean: false, recovery_point: start, log_start_offset: Offset::ZERO };
-    let (log, _) = Log::open(disk, dir, config.clone(), opening, wall)?;
+    let opening = Opening {
+        was_clean: false,
+        recovery_point: start,
+        log_start_offset: Offset::ZERO,
+        mark: None,
+    };
+    let log = match Log::open(disk, dir, config.clone(), opening, wall) {
+        // Damage that the snapshot makes good.
+        Err(LogError::Corrupt { .. }) => {
+            let opening = Opening { recovery_point: Offset::ZERO, ..opening };
+            Log::open(disk, dir, config.clone(), opening, wall)?.0
+        }
+        opened => opened?.0,
+    };
     if log.log_end_offset() >= start {
         return Ok(log);
     }
@@ -132,7 +143,8 @@ fn open_log(
             disk.remove_file(&path).map_err(RaftError::io(&path))?;
         }
     }
-    let opening = Opening { was_clean: false, recovery_point: start, log_start_offset: start };
+    let opening =
+        Opening { was_clean: false, recovery_point: start, log_start_offset: start, mark: None };
     Ok(Log::open(disk, dir, config, opening, wall)?.0)
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what must be there")]
 
+mod checkpoints;
 mod disk;
 mod failures;
 mod node;

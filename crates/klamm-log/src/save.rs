@@ -1,0 +1,123 @@
+//! What makes the next start quick: indexes and producers in their files, and a mark that vouches
+//! for them. Never on the data path but for a look at how much was appended.
+
+use std::sync::Arc;
+
+use klamm_model::Offset;
+
+use crate::error::LogError;
+use crate::log::Log;
+use crate::mark::{RecoveryMark, SAVE_EVERY_BYTES};
+use crate::names::{SNAPSHOT_SUFFIX, segment_file};
+use crate::segment::SaveIndexes;
+
+impl Log {
+    /// Whether so much was appended that the next start should not read it.
+    #[must_use]
+    pub fn is_save_due(&self) -> bool {
+        self.active_size.saturating_sub(self.saved_at) >= SAVE_EVERY_BYTES
+    }
+
+    /// What the next checkpoint should vouch for is to be synced first: index entries and producers
+    /// too, if `worth_bytes` were appended since they were saved last. Says whether there is
+    /// anything to sync; a log that was never appended to has nothing to lose.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn prepare_checkpoint(&mut self, worth_bytes: u64) -> Result<bool, LogError> {
+        if self.failed {
+            return Ok(false);
+        }
+        if self.active_size.saturating_sub(self.saved_at) >= worth_bytes.max(1) {
+            self.save_for_restart()?;
+        }
+        let is_behind = self.view.synced_offset() < self.log_end_offset();
+        Ok(is_behind || (!self.unsynced.is_empty() && self.view.size_bytes() > 0))
+    }
+
+    /// Index entries, aborted transactions and producers go to their files, and are synced with
+    /// the next ticket. Without room they wait.
+    pub(crate) fn save_for_restart(&mut self) -> Result<(), LogError> {
+        let result = self.save_files();
+        match self.closing_unless_full(result) {
+            Err(LogError::Full { .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn save_files(&mut self) -> Result<(), LogError> {
+        let (active, base) = (Arc::clone(&self.active), Some(self.active.base_offset));
+        for file in active.save_indexes(SaveIndexes::New)? {
+            self.unsynced.file(file, base);
+        }
+        self.complete_transaction_index()?;
+        self.note_transaction_index(&active)?;
+        let replaced = self.last_snapshot;
+        self.take_snapshot(self.log_end_offset())?;
+        if replaced != self.last_snapshot {
+            self.stray_snapshots.extend(replaced);
+        }
+        self.unsynced.dir(self.dir.clone());
+        self.saved_at = self.active_size;
+        Ok(())
+    }
+
+    /// What a ticket for everything up to the end vouches for.
+    pub(crate) fn mark_at(&self, end: Offset) -> Option<RecoveryMark> {
+        if self.epochs_lack_from.is_some() || self.lacks_aborted {
+            return None;
+        }
+        let indexes = self.active.indexes.read().expect("no holder of this lock can panic");
+        let indexes = indexes.as_ref()?;
+        Some(RecoveryMark {
+            offset: end,
+            segment_base: self.active.base_offset,
+            position: self.active_size,
+            index_entries: indexes.offsets_saved,
+            time_entries: indexes.times_saved,
+            snapshot: self.last_snapshot.filter(|offset| *offset <= end),
+        })
+    }
+
+    /// What is on the disk for certain.
+    #[must_use]
+    pub fn mark(&self) -> Option<RecoveryMark> {
+        self.mark
+    }
+
+    /// Whether the mark vouches for more than batches since this was asked last: then the
+    /// checkpoint is worth writing before its time.
+    pub fn take_new_mark(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_mark)
+    }
+
+    /// A checkpoint with `mark` is on the disk: snapshots that only earlier ones need can go.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn on_mark_written(&mut self, mark: RecoveryMark) -> Result<(), LogError> {
+        let segments = Arc::clone(&self.view.segments.load());
+        let is_at_segment = |offset| segments.iter().any(|s| s.base_offset == offset);
+        let Some(snapshot) = mark.snapshot else { return Ok(()) };
+        let strays = std::mem::take(&mut self.stray_snapshots);
+        for offset in strays {
+            if offset >= snapshot {
+                self.stray_snapshots.push(offset);
+            } else if !is_at_segment(offset) {
+                self.unsynced.forget_segment(offset);
+                let path = self.dir.join(segment_file(offset, SNAPSHOT_SUFFIX));
+                crate::listing::remove(self.disk.as_ref(), &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn advance_mark(&mut self, mark: RecoveryMark) {
+        let files = |mark: &RecoveryMark| (mark.segment_base, mark.index_entries);
+        if self.mark.is_some_and(|earlier| earlier.offset > mark.offset) {
+            return;
+        }
+        self.has_new_mark |= self.mark.as_ref().map(files) != Some(files(&mark));
+        self.mark = Some(mark);
+    }
+}
