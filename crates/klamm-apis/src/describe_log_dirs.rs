@@ -38,7 +38,9 @@ impl Api for DescribeLogDirs {
     ) -> Reply<DescribeLogDirsResponse> {
         let wanted = wanted(&ctx, request.topics);
         let directories = ctx.partitions.directories();
-        let results = directories.dirs().map(|dir| describe(&ctx, dir, &wanted)).collect();
+        let usable = directories.dirs().map(|dir| describe(&ctx, dir, &wanted));
+        let failed = directories.failed().iter().map(|path| failed(path));
+        let results = usable.chain(failed).collect();
         DescribeLogDirsResponse { results, ..DescribeLogDirsResponse::default() }.into()
     }
 }
@@ -78,6 +80,17 @@ fn describe(ctx: &Context, dir: &LogDir, wanted: &[Arc<Partition>]) -> DescribeL
     }
 }
 
+/// A directory that could not be used since the start.
+fn failed(path: &Path) -> DescribeLogDirsResult {
+    DescribeLogDirsResult {
+        error_code: ErrorCode::KafkaStorageError.code(),
+        log_dir: Str::from(path.display().to_string()),
+        total_bytes: -1,
+        usable_bytes: -1,
+        ..DescribeLogDirsResult::default()
+    }
+}
+
 fn is_in(partition: &Partition, dir: &Path) -> bool {
-    partition.checkpoint().dir.parent() == Some(dir)
+    !partition.is_unopened() && partition.directory().log_dir().path() == dir
 }

@@ -57,7 +57,7 @@ pub use flusher::{Flusher, Syncable, Urgency};
 pub use index::{IndexEntry, TimeIndexEntry, decode_index, decode_time_index};
 pub use log::Log;
 pub use log_dir::{DirError, FoundPartition, LogDir};
-pub use log_dirs::{LogDirs, LogDirsOptions};
+pub use log_dirs::{FailedDir, LogDirs, LogDirsOptions};
 pub use mark::RecoveryMark;
 pub use meta_properties::{MetaProperties, MetaPropertiesError};
 pub use partition_metadata::{

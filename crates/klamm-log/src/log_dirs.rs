@@ -1,4 +1,5 @@
-//! The log directories of a node, as a set.
+//! The log directories of a node, as a set. One that the disk does not give takes itself out of
+//! the set; one that belongs to somebody else stops the node.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,29 +22,60 @@ pub struct LogDirsOptions {
 #[derive(Debug)]
 pub struct LogDirs {
     dirs: Vec<Arc<LogDir>>,
+    failed: Vec<FailedDir>,
     cluster_id: String,
 }
 
+/// A configured directory that cannot be used in this life.
+#[derive(Debug)]
+pub struct FailedDir {
+    /// Where.
+    pub path: PathBuf,
+    /// Why.
+    pub error: DirError,
+}
+
 impl LogDirs {
-    /// Locks and opens every directory; all must belong to the same cluster.
+    /// Locks and opens every directory; all must belong to the same cluster. Those that cannot be
+    /// read or written are left out, as long as there are others (Kafka:
+    /// `LogManager.createAndValidateLogDirs`).
     ///
     /// # Errors
-    /// The first directory that cannot be used.
+    /// A directory is in use, not formatted or somebody else's, or none can be read and written.
     pub fn open(disk: &Arc<dyn Disk>, options: &LogDirsOptions) -> Result<Self, DirError> {
         let mut dirs: Vec<Arc<LogDir>> = Vec::new();
+        let mut failed = Vec::new();
         for path in &options.paths {
-            let lock = LogDir::lock(disk.as_ref(), path)?;
             let cluster_id = dirs.first().map(|dir| dir.meta().cluster_id.clone());
-            dirs.push(Arc::new(LogDir::open(
-                disk,
-                path,
-                lock,
-                options.node_id,
-                cluster_id.as_deref(),
-            )?));
+            let opened = LogDir::lock(disk.as_ref(), path).and_then(|lock| {
+                LogDir::open(disk, path, lock, options.node_id, cluster_id.as_deref())
+            });
+            match opened {
+                Ok(dir) => dirs.push(Arc::new(dir)),
+                Err(error @ (DirError::Io { .. } | DirError::Unreadable { .. })) => {
+                    failed.push(FailedDir { path: path.clone(), error });
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let cluster_id = dirs.first().map(|dir| dir.meta().cluster_id.clone()).unwrap_or_default();
-        Ok(Self { dirs, cluster_id })
+        let Some(first) = dirs.first() else {
+            let none = DirError::NotFormatted(PathBuf::new());
+            return Err(failed.into_iter().next().map_or(none, |failed| failed.error));
+        };
+        let cluster_id = first.meta().cluster_id.clone();
+        Ok(Self { dirs, failed, cluster_id })
+    }
+
+    /// Why the directory at `path` cannot be used; `None` if it can, or is none of these.
+    pub fn take_failed(&mut self, path: &Path) -> Option<DirError> {
+        let at = self.failed.iter().position(|failed| failed.path == path)?;
+        Some(self.failed.remove(at).error)
+    }
+
+    /// Those that cannot be used.
+    #[must_use]
+    pub fn failed(&self) -> &[FailedDir] {
+        &self.failed
     }
 
     /// The cluster that the directories belong to.

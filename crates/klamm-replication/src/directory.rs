@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use klamm_env::Disk;
 use klamm_log::{
@@ -65,6 +65,7 @@ pub struct Directory {
     /// A log in it can vouch for more than the recovery checkpoint does.
     has_new_marks: AtomicBool,
     marks_changed: Arc<Notify>,
+    partition_count: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +98,7 @@ impl Directory {
             room: Room::new(Arc::clone(disk), dir.path(), min_free_bytes),
             has_new_marks: AtomicBool::new(false),
             marks_changed: Arc::clone(marks_changed),
+            partition_count: AtomicUsize::new(0),
         })
     }
 
@@ -123,6 +125,20 @@ impl Directory {
         &self.room
     }
 
+    /// How many partitions are in it, those included that are just being deleted.
+    #[must_use]
+    pub fn partition_count(&self) -> usize {
+        self.partition_count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn on_partition_made(&self) {
+        self.partition_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn on_partition_dropped(&self) {
+        self.partition_count.fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn note_mark(&self) {
         self.has_new_marks.store(true, Ordering::Release);
         self.marks_changed.notify_one();
@@ -142,6 +158,8 @@ impl Directory {
 pub struct Directories {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) directories: Vec<Arc<Directory>>,
+    /// Configured, but not usable since the start.
+    failed: Vec<PathBuf>,
     cluster_id: String,
     marks_changed: Arc<Notify>,
 }
@@ -163,13 +181,20 @@ impl Directories {
         let directories: io::Result<Vec<_>> = dirs.dirs().iter().map(start).collect();
         let directories = directories.map_err(OpenError::Thread)?;
         let cluster_id = dirs.cluster_id().to_owned();
-        Ok(Self { disk, directories, cluster_id, marks_changed })
+        let failed = dirs.failed().iter().map(|failed| failed.path.clone()).collect();
+        Ok(Self { disk, directories, failed, cluster_id, marks_changed })
     }
 
     /// The cluster that they belong to.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
+    }
+
+    /// Directories of the configuration that could not be used at the start.
+    #[must_use]
+    pub fn failed(&self) -> &[PathBuf] {
+        &self.failed
     }
 
     /// Told when a recovery checkpoint is worth writing before its time.

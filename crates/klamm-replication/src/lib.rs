@@ -19,6 +19,6 @@ pub use fetch_session::{
     Answer, FetchSessions, SessionError, SessionRef, SessionRequest, Told, Wanted, Worth,
 };
 pub use partition::{AppendRefused, CommitWait, Partition, ReadRefused, Watch};
-pub use partitions::{NewPartition, Partitions};
+pub use partitions::{Age, NewPartition, Partitions};
 pub use rules::{log_config, rules};
 pub use waiters::FetchSignal;

@@ -88,6 +88,8 @@ pub struct Partition {
     syncs_every_append: AtomicBool,
     /// A write or a sync of its own failed.
     has_failed: AtomicBool,
+    /// Its log could not be opened; with what the checkpoints said of it, if it was found.
+    unopened: Option<Option<Box<FoundPartition>>>,
     rules: ArcSwap<Rules>,
     waiters: Waiters,
     directory: Arc<Directory>,
@@ -112,6 +114,29 @@ impl Partition {
         rules: Rules,
         directory: Arc<Directory>,
     ) -> Arc<Self> {
+        Self::with((name, topic_id), log, rules, (directory, None))
+    }
+
+    /// Stands in for a partition whose log cannot be opened: whoever asks is told that it is
+    /// offline. What the checkpoints said of it stays.
+    #[must_use]
+    pub fn unopened(
+        (name, topic_id): (TopicPartition, TopicId),
+        log: Log,
+        found: Option<FoundPartition>,
+        directory: Arc<Directory>,
+    ) -> Arc<Self> {
+        let unopened = Some(found.map(Box::new));
+        Self::with((name, topic_id), log, Rules::default(), (directory, unopened))
+    }
+
+    fn with(
+        (name, topic_id): (TopicPartition, TopicId),
+        log: Log,
+        rules: Rules,
+        (directory, unopened): (Arc<Directory>, Option<Option<Box<FoundPartition>>>),
+    ) -> Arc<Self> {
+        directory.on_partition_made();
         let view = Arc::clone(log.view());
         let config = log.config().clone();
         Arc::new_cyclic(|myself| {
@@ -126,7 +151,8 @@ impl Partition {
                 durability_synced: AtomicBool::new(true),
                 has_flush_rule: AtomicBool::new(false),
                 syncs_every_append: AtomicBool::new(false),
-                has_failed: AtomicBool::new(false),
+                has_failed: AtomicBool::new(unopened.is_some()),
+                unopened,
                 rules: ArcSwap::from_pointee(rules),
                 waiters: Waiters::default(),
                 directory,
@@ -204,6 +230,12 @@ impl Partition {
     #[must_use]
     pub fn is_offline(&self) -> bool {
         self.has_failed.load(Ordering::Acquire) || self.directory.is_offline()
+    }
+
+    /// Whether its log could not be opened, so that nothing can be read either.
+    #[must_use]
+    pub fn is_unopened(&self) -> bool {
+        self.unopened.is_some()
     }
 
     /// A write or sync of its own failed, and the directory with it.
@@ -362,6 +394,9 @@ impl Partition {
         &self,
         client_epoch: Option<LeaderEpoch>,
     ) -> Result<LeaderEpoch, ReadRefused> {
+        if self.is_unopened() {
+            return Err(ReadRefused::Offline);
+        }
         let epoch = self.leader_epoch().ok_or(ReadRefused::NotLeader)?;
         match client_epoch {
             Some(client) if client < epoch => Err(ReadRefused::FencedEpoch),
@@ -453,14 +488,20 @@ impl Partition {
     /// The disk failed: the next start has to recover.
     pub fn close_clean(&self) -> Result<(), LogError> {
         self.resign();
+        if self.unopened.as_ref().is_some_and(Option::is_none) {
+            return Ok(());
+        }
         self.lock().close_clean()
     }
 
-    /// What the checkpoints say of it.
+    /// What the checkpoints say of it; nothing if it was not found in any directory.
     #[must_use]
-    pub fn checkpoint(&self) -> FoundPartition {
+    pub fn checkpoint(&self) -> Option<FoundPartition> {
+        if let Some(found) = &self.unopened {
+            return found.as_deref().cloned();
+        }
         let log = self.lock();
-        FoundPartition {
+        Some(FoundPartition {
             partition: self.name.clone(),
             topic_id: Some(self.topic_id),
             dir: log.dir().to_owned(),
@@ -468,7 +509,7 @@ impl Partition {
             log_start_offset: log.log_start_offset(),
             high_watermark: self.high_watermark(),
             mark: log.mark(),
-        }
+        })
     }
 
     /// What the interval's checkpoint should vouch for is synced soon, off the data path.
@@ -519,6 +560,12 @@ impl Syncable for Partition {
                 self.fail(error);
             }
         }
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        self.directory.on_partition_dropped();
     }
 }
 

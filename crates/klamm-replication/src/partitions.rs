@@ -32,6 +32,17 @@ pub struct NewPartition {
     pub rules: Rules,
     /// The epoch in which this broker leads it; `None` if another does.
     pub leader_epoch: Option<LeaderEpoch>,
+    /// Whether there may be something of it on the disks.
+    pub age: Age,
+}
+
+/// When a partition came into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// Before this node was started: if it is nowhere, it may be in a directory that failed.
+    Old,
+    /// Just now.
+    New,
 }
 
 /// Partitions by name: topics first, so that a lookup makes no key.
@@ -113,9 +124,8 @@ impl Partitions {
 
     /// The directory that a partition is in.
     #[must_use]
-    pub fn directory_of(&self, partition: &Partition) -> Option<&Arc<LogDir>> {
-        let dir = partition.checkpoint().dir;
-        self.directories.dirs().find(|candidate| Some(candidate.path()) == dir.parent())
+    pub fn directory_of<'a>(&self, partition: &'a Partition) -> Option<&'a Arc<LogDir>> {
+        (!partition.is_unopened()).then(|| partition.directory().log_dir())
     }
 
     /// Opens or makes partitions that the metadata has given to this broker; those that are open
@@ -140,17 +150,12 @@ impl Partitions {
             index.names.insert(wanted.topic_id, wanted.name.topic.clone());
             let partition = match topic.get(&id.partition) {
                 Some(partition) => Arc::clone(partition),
-                None => match self.open_partition(wanted) {
-                    Ok(partition) => {
-                        topic.insert(id.partition, Arc::clone(&partition));
-                        partition
-                    }
-                    Err(error) => {
-                        tracing::error!(partition = %id, %error, "a partition cannot be opened: it is offline");
-                        failed.push((id, error));
-                        continue;
-                    }
-                },
+                None => {
+                    let (partition, error) = self.open_partition(wanted);
+                    failed.extend(error.map(|error| (id, error)));
+                    topic.insert(id.partition, Arc::clone(&partition));
+                    partition
+                }
             };
             match epoch {
                 Some(epoch) => partition.lead(epoch),
@@ -185,58 +190,79 @@ impl Partitions {
         }
     }
 
-    fn open_partition(&self, wanted: NewPartition) -> Result<Arc<Partition>, LogError> {
-        let wall = self.env.clock.wall();
+    /// Opens or makes a partition. One that cannot be opened is offline, and its directory's files
+    /// stay as they are.
+    fn open_partition(&self, wanted: NewPartition) -> (Arc<Partition>, Option<LogError>) {
         let known =
             self.found.lock().expect("no holder of this lock can panic").remove(&wanted.name);
-        let (i, log) = match known {
-            Some((i, found)) => {
-                let opening = Opening {
-                    was_clean: self.directories.directories[i].dir.was_clean(),
-                    recovery_point: found.recovery_point,
-                    log_start_offset: found.log_start_offset,
-                    mark: found.mark,
-                };
-                let (log, report) =
-                    Log::open(&self.directories.disk, &found.dir, wanted.config, opening, wall)?;
-                if report.segments_checked > 0 {
-                    tracing::info!(partition = %wanted.name, ?report, "log recovered");
-                }
-                (i, log)
-            }
-            None => {
-                let i = self.choose_directory(wanted.directory);
-                let name = names::partition_dir(&wanted.name.topic, wanted.name.partition);
-                let dir = self.directories.directories[i].dir.path().join(name);
-                // A directory of a deleted topic of the same name makes room first.
-                self.make_room(&dir, &wanted.name)?;
-                let topic_id = Some(wanted.topic_id);
-                (i, Log::create(&self.directories.disk, &dir, topic_id, wanted.config, wall)?)
-            }
+        let (i, opened) = match &known {
+            Some((i, found)) => (*i, self.open_log(*i, found, wanted.config.clone())),
+            None => match self.choose_directory(&wanted) {
+                Ok(i) => (i, self.create_log(i, &wanted)),
+                Err(missing) => (0, Err(missing)),
+            },
         };
         let directory = Arc::clone(&self.directories.directories[i]);
-        Ok(Partition::new(wanted.name, wanted.topic_id, log, wanted.rules, directory))
-    }
-
-    /// The directory that the metadata names, or the one with the fewest partitions.
-    fn choose_directory(&self, named: Option<DirectoryId>) -> usize {
-        let dirs = &self.directories.directories;
-        if let Some(i) = dirs.iter().position(|d| Some(d.dir.directory_id()) == named) {
-            return i;
-        }
-        if dirs.len() == 1 {
-            return 0;
-        }
-        let mut counts = vec![0_usize; dirs.len()];
-        for partition in self.all() {
-            let dir = partition.checkpoint().dir;
-            if let Some(i) = dirs.iter().position(|d| Some(d.dir.path()) == dir.parent()) {
-                counts[i] += 1;
+        let (name, topic_id) = (wanted.name, wanted.topic_id);
+        match opened {
+            Ok(log) => (Partition::new(name, topic_id, log, wanted.rules, directory), None),
+            Err(error) => {
+                let found = known.map(|(_, found)| found);
+                let dir = found.as_ref().map(|found| found.dir.clone()).unwrap_or_default();
+                let log = Log::unopened(&self.directories.disk, &dir, wanted.config);
+                (Partition::unopened((name, topic_id), log, found, directory), Some(error))
             }
         }
-        let usable =
-            (0..dirs.len()).filter(|i| !self.directories.is_offline(dirs[*i].dir.directory_id()));
-        usable.min_by_key(|i| counts[*i]).unwrap_or(0)
+    }
+
+    fn open_log(
+        &self,
+        i: usize,
+        found: &FoundPartition,
+        config: LogConfig,
+    ) -> Result<Log, LogError> {
+        let opening = Opening {
+            was_clean: self.directories.directories[i].dir.was_clean(),
+            recovery_point: found.recovery_point,
+            log_start_offset: found.log_start_offset,
+            mark: found.mark,
+        };
+        let wall = self.env.clock.wall();
+        let (log, report) = Log::open(&self.directories.disk, &found.dir, config, opening, wall)?;
+        if report.segments_checked > 0 {
+            tracing::info!(partition = %found.partition, ?report, "log recovered");
+        }
+        Ok(log)
+    }
+
+    fn create_log(&self, i: usize, wanted: &NewPartition) -> Result<Log, LogError> {
+        let name = names::partition_dir(&wanted.name.topic, wanted.name.partition);
+        let dir = self.directories.directories[i].dir.path().join(name);
+        // A directory of a deleted topic of the same name makes room first.
+        self.make_room(&dir, &wanted.name)?;
+        let (topic_id, wall) = (Some(wanted.topic_id), self.env.clock.wall());
+        Log::create(&self.directories.disk, &dir, topic_id, wanted.config.clone(), wall)
+    }
+
+    /// Where a partition that was not found is made: in the directory that the metadata names, or
+    /// the one with the fewest partitions. Nowhere, if it may be in a directory that failed
+    /// (Kafka: `LogManager.getOrCreateLog`): an empty one in its place would be taken for it.
+    fn choose_directory(&self, wanted: &NewPartition) -> Result<usize, LogError> {
+        let dirs = self.directories.all();
+        let failed = self.directories.failed();
+        if let Some(named) = wanted.directory {
+            let here = dirs.iter().position(|d| d.dir.directory_id() == named);
+            return here.ok_or_else(|| LogError::Unreadable {
+                path: failed.first().cloned().unwrap_or_default(),
+                what: format!("the partition is in log directory {named}, which is not among those in use; mend it or put it back (log.dirs), and start again"),
+            });
+        }
+        if let Some(path) = failed.first().filter(|_| wanted.age == Age::Old) {
+            let what = "the partition is in none of the other log directories, so it may be in this one, which failed; mend it and start again".to_owned();
+            return Err(LogError::Unreadable { path: path.clone(), what });
+        }
+        let usable = (0..dirs.len()).filter(|i| !dirs[*i].is_offline());
+        Ok(usable.min_by_key(|i| dirs[*i].partition_count()).unwrap_or(0))
     }
 
     fn make_room(&self, dir: &std::path::Path, name: &TopicPartition) -> Result<(), LogError> {
@@ -272,7 +298,7 @@ impl Partitions {
             let mut outdated = self.outdated.lock().expect("no holder of this lock can panic");
             outdated.insert(partition.name().clone());
             drop(outdated);
-            let checkpoint = partition.checkpoint();
+            let Some(checkpoint) = partition.checkpoint() else { continue };
             if let Err(error) = self.doom(&checkpoint.dir, partition.name()) {
                 tracing::error!(partition = %partition.name(), %error, "a deleted partition's directory could not be renamed");
             }
@@ -335,8 +361,8 @@ impl Partitions {
     ) {
         let partitions = self.all();
         let here = partitions.iter().filter(|p| std::ptr::eq(&**p.directory(), directory));
-        let here: Vec<&Arc<Partition>> = here.collect();
-        let mut found: Vec<FoundPartition> = here.iter().map(|p| p.checkpoint()).collect();
+        let (here, mut found): (Vec<&Arc<Partition>>, Vec<FoundPartition>) =
+            here.filter_map(|partition| Some((partition, partition.checkpoint()?))).unzip();
         let of_partitions = found.len();
         let path = directory.dir.path();
         found.extend(self.strays().into_iter().filter(|found| found.dir.parent() == Some(path)));
@@ -361,7 +387,7 @@ impl Partitions {
         for partition in self.all() {
             if let Err(error) = partition.close_clean() {
                 tracing::error!(partition = %partition.name(), %error, "a partition could not be closed in order");
-                failed.extend(partition.checkpoint().dir.parent().map(PathBuf::from));
+                failed.push(partition.directory().log_dir().path().to_owned());
             }
         }
         self.write_checkpoints();

@@ -115,6 +115,21 @@ pub(crate) fn controller_endpoint(
     })
 }
 
+/// Says which directories cannot be used. Without the one of the metadata log there is no node.
+pub(crate) fn check_directories(
+    config: &BrokerConfig,
+    dirs: &mut LogDirs,
+) -> Result<(), StartError> {
+    let metadata_dir = &config.node.metadata_log_dir;
+    if let Some(failed) = dirs.take_failed(metadata_dir) {
+        return Err(failed.into());
+    }
+    for failed in dirs.failed() {
+        tracing::error!(dir = %failed.path.display(), error = %failed.error, "log directory is offline, and with it the partitions in it");
+    }
+    Ok(())
+}
+
 /// The metadata log's options.
 pub(crate) fn quorum_options(config: &BrokerConfig, dirs: &LogDirs) -> QuorumOptions {
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);

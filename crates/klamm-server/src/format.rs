@@ -3,7 +3,7 @@
 
 use klamm_config::BrokerConfig;
 use klamm_env::Env;
-use klamm_log::LogDir;
+use klamm_log::{DirError, LogDir};
 use klamm_metadata::MetadataVersion;
 use klamm_raft::{Format, FormatVoters, VoterEndpoint};
 
@@ -22,11 +22,22 @@ pub(crate) fn format_if_new(
     }
     // Locked while they are looked at and formatted, so that two starts do not format at once.
     let mut locks = Vec::new();
+    let mut first_error = None;
     for path in &paths {
-        locks.push(LogDir::lock(disk, path)?);
-        if LogDir::meta_properties(disk, path)?.is_some() {
-            return Ok(());
+        let found = LogDir::lock(disk, path).and_then(|lock| {
+            locks.push(lock);
+            LogDir::meta_properties(disk, path)
+        });
+        match found {
+            Ok(None) => {}
+            Ok(Some(_)) => return Ok(()),
+            Err(error @ DirError::InUse(_)) => return Err(error.into()),
+            Err(error) => first_error = first_error.or(Some(error)),
         }
+    }
+    // A new node has all its directories; one that lost some had formatted others.
+    if let Some(error) = first_error {
+        return Err(error.into());
     }
     let voters = match config.quorum.voters.is_empty() {
         true => FormatVoters::Standalone(controller),

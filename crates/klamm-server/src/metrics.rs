@@ -61,13 +61,17 @@ pub(crate) fn register(registry: &Registry, sources: Sources) {
 }
 
 fn register_directories(registry: &Registry, partitions: Weak<Partitions>) {
+    let weak = Weak::clone(&partitions);
     let count = move |is_counted: fn(&Directory) -> bool| {
         let Some(partitions) = partitions.upgrade() else { return 0.0 };
         partitions.directories().all().iter().filter(|directory| is_counted(directory)).count()
             as f64
     };
     let counted = count.clone();
-    registry.gauge(&m::OFFLINE_LOG_DIRECTORY_COUNT, "", move || counted(Directory::is_offline));
+    let failed = move || weak.upgrade().map_or(0, |p| p.directories().failed().len());
+    registry.gauge(&m::OFFLINE_LOG_DIRECTORY_COUNT, "", move || {
+        counted(Directory::is_offline) + failed() as f64
+    });
     let is_short = |directory: &Directory| directory.room().is_short();
     registry.gauge(&m::NEARLY_FULL_LOG_DIRECTORY_COUNT, "", move || count(is_short));
 }

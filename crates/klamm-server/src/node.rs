@@ -20,7 +20,7 @@ use klamm_model::BrokerEpoch;
 use klamm_network::{Network, NetworkOptions, Service, ServiceFactory, StopGrace};
 use klamm_protocol::Listener;
 use klamm_raft::{Opened, Quorum};
-use klamm_replication::{Directories, FetchSessions, Partitions};
+use klamm_replication::{Age, Directories, FetchSessions, Partitions};
 use klamm_stdx::Str;
 use tokio::sync::watch;
 
@@ -226,7 +226,9 @@ fn start_core(
 ) -> Result<Core, StartError> {
     format_if_new(env, config, boot::controller_endpoint(config, bound)?)?;
     let paths = config.node.log_dirs.clone();
-    let dirs = LogDirs::open(&env.disk, &LogDirsOptions { paths, node_id: config.node.node_id })?;
+    let mut dirs =
+        LogDirs::open(&env.disk, &LogDirsOptions { paths, node_id: config.node.node_id })?;
+    boot::check_directories(config, &mut dirs)?;
     let quorum_options = boot::quorum_options(config, &dirs);
     let Opened { quorum, image, .. } = Quorum::open(&env.disk, &quorum_options, env.clock.wall())?;
     let cluster_id = dirs.cluster_id().to_owned();
@@ -247,6 +249,7 @@ fn start_core(
         topic_defaults: config.topic_defaults.clone(),
         config: Arc::clone(config),
         loaded: BTreeSet::new(),
+        age: Age::Old,
     };
     publisher.publish_all(&image);
     let metadata = MetadataHandle::new(image);

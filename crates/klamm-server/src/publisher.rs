@@ -15,7 +15,7 @@ use klamm_model::{
     DirectoryId, GROUP_OFFSETS_TOPIC, NodeId, PartitionIndex, TopicIdPartition, TopicPartition,
     Uuid,
 };
-use klamm_replication::{CoordinatorPartition, NewPartition, Partitions, log_config, rules};
+use klamm_replication::{Age, CoordinatorPartition, NewPartition, Partitions, log_config, rules};
 use klamm_stdx::Str;
 
 /// Applies metadata to the partitions of this broker.
@@ -29,6 +29,8 @@ pub(crate) struct BrokerPublisher {
     pub(crate) topic_defaults: TopicConfig,
     /// Partitions of the offsets topic whose groups are loaded here.
     pub(crate) loaded: BTreeSet<PartitionIndex>,
+    /// Of the partitions that the metadata names now.
+    pub(crate) age: Age,
 }
 
 impl Publisher for BrokerPublisher {
@@ -65,6 +67,7 @@ impl BrokerPublisher {
             })
             .collect();
         self.assign(image, all.into_iter());
+        self.age = Age::New;
     }
 
     fn assign(&mut self, image: &MetadataImage, changed: impl Iterator<Item = TopicIdPartition>) {
@@ -114,6 +117,7 @@ impl BrokerPublisher {
             rules: rules(&config),
             leader_epoch: (registration.leader == Some(self.node_id))
                 .then_some(registration.leader_epoch),
+            age: self.age,
         }
     }
 

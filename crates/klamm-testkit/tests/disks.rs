@@ -10,7 +10,9 @@ use klamm_protocol::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use klamm_protocol::produce_response::PartitionProduceResponse;
-use klamm_protocol::{DeleteTopicsRequest, FindCoordinatorRequest, OffsetCommitRequest};
+use klamm_protocol::{
+    DeleteTopicsRequest, DescribeLogDirsRequest, FindCoordinatorRequest, OffsetCommitRequest,
+};
 use klamm_records::BatchOptions;
 use klamm_testkit::{
     Broker, BrokerOptions, Client, TempDir, Tools, WAIT_MAX, batch_of, start_refused, wait_until,
@@ -248,4 +250,98 @@ fn commit_offset(client: &mut Client, topic: &str, committed_offset: i64) {
             other => panic!("{other:?}"),
         }
     });
+}
+
+#[test]
+fn a_log_directory_that_fails_at_the_start_takes_only_its_partitions_offline() {
+    let dirs = TempDir::new("disks-several");
+    let (first, second) = (dirs.join("first"), dirs.join("second"));
+    let both = format!("{},{}", first.display(), second.display());
+    let options = BrokerOptions::default()
+        .with("log.dirs", &both)
+        .expecting_error("log directory is offline")
+        .expecting_error("a partition is offline");
+    let mut broker = Broker::start_with("disks-several-broker", options);
+    let mut client = broker.client();
+    client.create_topic("spread", 4, &[]);
+    let batch = batch_of(BatchOptions::default(), &[b"x"]);
+    for i in 0..4 {
+        assert_eq!(client.produce_code("spread", i, &batch), ErrorCode::None);
+    }
+    broker.kill();
+    let aside = dirs.join("aside");
+    std::fs::rename(&second, &aside).unwrap();
+    std::fs::write(&second, "a file, as a failed mount leaves none").unwrap();
+    broker.start_again();
+    let mut client = broker.client();
+    let codes: Vec<ErrorCode> = (0..4).map(|i| client.produce_code("spread", i, &batch)).collect();
+    let count = |code| codes.iter().filter(|found| **found == code).count();
+    assert_eq!((count(ErrorCode::None), count(ErrorCode::KafkaStorageError)), (2, 2), "{codes:?}");
+    let described = client.ask(&DescribeLogDirsRequest { topics: None }, 4);
+    let errors: Vec<(String, i16)> =
+        described.results.iter().map(|dir| (dir.log_dir.to_string(), dir.error_code)).collect();
+    let storage_error = ErrorCode::KafkaStorageError.code();
+    let expected =
+        [(first.display().to_string(), 0), (second.display().to_string(), storage_error)];
+    assert_eq!(errors, expected);
+    client.create_topic("new", 2, &[]);
+    assert_eq!(client.produce_code("new", 1, &batch), ErrorCode::None);
+    broker.kill();
+    std::fs::remove_file(&second).unwrap();
+    std::fs::rename(&aside, &second).unwrap();
+    broker.start_again();
+    let mut client = broker.client();
+    for (i, code) in (0..4).zip(codes) {
+        let expected = if code == ErrorCode::None { 2 } else { 1 };
+        assert_eq!(client.end_offset("spread", i), expected, "nothing of spread-{i} is lost");
+    }
+}
+
+#[test]
+fn a_node_without_the_directory_of_its_metadata_does_not_start() {
+    let dirs = TempDir::new("disks-metadata");
+    let (first, second) = (dirs.join("first"), dirs.join("second"));
+    let both = format!("{},{}", first.display(), second.display());
+    let options = BrokerOptions::default().with("log.dirs", &both);
+    let mut broker = Broker::start_with("disks-metadata-broker", options.clone());
+    broker.terminate();
+    std::fs::rename(&first, dirs.join("aside")).unwrap();
+    std::fs::write(&first, "no directory").unwrap();
+    check_refused(&options, &dirs, LISTENERS, &[&first.display().to_string()]);
+}
+
+#[test]
+fn a_log_directory_deleted_under_a_running_node_is_an_error_for_its_partitions_alone() {
+    let dirs = TempDir::new("disks-deleted");
+    let (first, second) = (dirs.join("first"), dirs.join("second"));
+    let both = format!("{},{}", first.display(), second.display());
+    let options = BrokerOptions::default()
+        .with("log.dirs", &both)
+        .expecting_error("second")
+        .expecting_error("an append failed")
+        .expecting_error("log directory is offline")
+        .expecting_error("could not be closed in order");
+    let mut broker = Broker::start_with("disks-deleted-broker", options);
+    let mut client = broker.client();
+    client.create_topic("spread", 2, &[("segment.bytes", "1048576")]);
+    let batch = batch_of(BatchOptions::default(), &[&large(0)]);
+    for i in 0..2 {
+        assert_eq!(client.produce_code("spread", i, &batch), ErrorCode::None);
+    }
+    std::fs::remove_dir_all(&second).unwrap();
+    // Its open file takes some more; the next segment cannot be made.
+    let mut codes = Vec::new();
+    for _ in 0..20 {
+        codes.push([
+            client.produce_code("spread", 0, &batch),
+            client.produce_code("spread", 1, &batch),
+        ]);
+    }
+    let has_failed = |i: usize| codes.iter().any(|both| both[i] == ErrorCode::KafkaStorageError);
+    assert!(has_failed(0) != has_failed(1), "{codes:?}");
+    let failed = usize::from(has_failed(1));
+    assert_eq!(codes[19][failed], ErrorCode::KafkaStorageError);
+    assert!(codes.iter().all(|both| both[1 - failed] == ErrorCode::None), "{codes:?}");
+    assert!(!client.fetch_all("spread", i32::try_from(1 - failed).unwrap(), 0).is_empty());
+    broker.terminate();
 }

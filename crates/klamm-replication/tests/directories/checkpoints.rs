@@ -24,7 +24,11 @@ fn a_topic_of_a_deleted_ones_name_does_not_inherit_its_checkpoints() {
 
     let partitions = storage.open(1);
     let partition = lead(&partitions, second);
-    assert_eq!(partition.checkpoint().recovery_point.0, 0, "nothing was said of the new topic");
+    assert_eq!(
+        partition.checkpoint().unwrap().recovery_point.0,
+        0,
+        "nothing was said of the new topic"
+    );
     assert!(commit(&partition, "more"));
     assert_eq!(values(&partition), ["new", "more"]);
 }
@@ -39,21 +43,21 @@ fn after_a_crash_a_mark_is_used_and_after_an_orderly_stop_it_still_holds() {
     }
     partitions.write_checkpoints();
     assert!(commit(&partition, "after the checkpoint"));
-    let mark = partition.checkpoint().mark.unwrap();
+    let mark = partition.checkpoint().unwrap().mark.unwrap();
     drop((partitions, partition));
 
     let partitions = storage.open(1);
     let partition = lead(&partitions, wanted("a", 0, None));
-    assert_eq!(partition.checkpoint().mark.unwrap().offset.0, 50);
+    assert_eq!(partition.checkpoint().unwrap().mark.unwrap().offset.0, 50);
     assert!(commit(&partition, "after the crash"));
     assert_eq!(values(&partition)[50..], ["after the checkpoint", "after the crash"]);
-    assert!(partition.checkpoint().mark.unwrap().offset > mark.offset);
+    assert!(partition.checkpoint().unwrap().mark.unwrap().offset > mark.offset);
     partitions.close(1);
-    let closed = partition.checkpoint().mark;
+    let closed = partition.checkpoint().unwrap().mark;
     drop((partitions, partition));
 
     let partitions = storage.open(1);
     let partition = lead(&partitions, wanted("a", 0, None));
-    assert_eq!(partition.checkpoint().mark, closed);
+    assert_eq!(partition.checkpoint().unwrap().mark, closed);
     assert_eq!(values(&partition).len(), 52);
 }

@@ -6,3 +6,4 @@ mod checkpoints;
 mod disk;
 mod failures;
 mod node;
+mod start;

@@ -14,7 +14,7 @@ use klamm_model::{
     DirectoryId, IsolationLevel, LeaderEpoch, NodeId, Timestamp, TopicPartition, Uuid,
 };
 use klamm_records::{BatchBuilder, BatchOptions, RecordToAppend, Rules, ValidBatch, batches};
-use klamm_replication::{AppendRefused, Directories, NewPartition, Partition, Partitions};
+use klamm_replication::{Age, AppendRefused, Directories, NewPartition, Partition, Partitions};
 
 use crate::disk::FailingDisk;
 
@@ -88,6 +88,7 @@ pub(crate) fn wanted(topic: &str, partition: i32, directory: Option<u128>) -> Ne
         config: LogConfig::default(),
         rules: Rules::default(),
         leader_epoch: Some(LeaderEpoch(3)),
+        age: Age::New,
     }
 }
 
