@@ -296,8 +296,9 @@ impl BrokerConfig {
     /// Everything that is wrong.
     pub fn load_layers(layers: &Layers<'_>) -> Result<Loaded, ConfigErrors> {
         let reader = Reader::new(layers);
-        let warnings = checks::check_keys(&reader);
+        let mut warnings = checks::check_keys(&reader);
         let config = Self::read(&reader);
+        warnings.extend(checks::doubt(&config));
         checks::check_relations(&reader, &config);
         let errors = reader.errors.into_inner();
         if errors.is_empty() { Ok(Loaded { config, warnings }) } else { Err(ConfigErrors(errors)) }

@@ -154,22 +154,21 @@ pub(crate) fn check_relations(r: &Reader<'_>, config: &BrokerConfig) {
             "0 is allowed only with max.connections.per.ip.overrides".to_owned(),
         );
     }
-    check_controller(r, config);
+    check_cleaning(r, config);
 }
 
-fn check_controller(r: &Reader<'_>, config: &BrokerConfig) {
-    let controller = &config.controller;
-    if controller.broker_heartbeat_interval_ms.saturating_mul(2)
-        > controller.broker_session_timeout_ms
-    {
-        r.refuse(
-            "broker.heartbeat.interval.ms",
-            format!(
-                "expected at most half of broker.session.timeout.ms ({})",
-                controller.broker_session_timeout_ms
-            ),
-        );
-    }
+/// What is allowed and yet hardly meant: Kafka starts with it, and so do we.
+pub(crate) fn doubt(config: &BrokerConfig) -> Option<String> {
+    let interval_ms = config.controller.broker_heartbeat_interval_ms;
+    let session_ms = config.controller.broker_session_timeout_ms;
+    (interval_ms.saturating_mul(2) > session_ms).then(|| {
+        format!(
+            "broker.heartbeat.interval.ms is {interval_ms}: with more than half of broker.session.timeout.ms ({session_ms}) one late heartbeat fences the broker"
+        )
+    })
+}
+
+fn check_cleaning(r: &Reader<'_>, config: &BrokerConfig) {
     let log = &config.log;
     let threads = log.cleaner_threads.max(1) as u64;
     if log.cleaner_dedupe_buffer_bytes / threads <= CLEANER_BUFFER_PER_THREAD_BYTES_MIN {

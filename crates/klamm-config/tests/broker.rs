@@ -202,10 +202,16 @@ fn keys_that_are_unknown_or_without_effect_are_told() {
 }
 
 #[test]
+fn what_kafka_starts_with_and_only_doubts_is_a_warning() {
+    let warnings = loaded("broker.heartbeat.interval.ms=5000").warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("half of broker.session.timeout.ms (9000)"), "{warnings:?}");
+}
+
+#[test]
 fn keys_that_contradict_each_other_are_refused() {
     for (file, part) in [
         ("node.id=1\nbroker.id=2", "must agree"),
-        ("broker.heartbeat.interval.ms=5000", "half of broker.session.timeout.ms"),
         ("group.min.session.timeout.ms=9\ngroup.max.session.timeout.ms=8", "is more than"),
         ("group.consumer.session.timeout.ms=70000", "group.consumer.max.session.timeout.ms"),
         ("queued.max.request.bytes=1", "socket.request.max.bytes"),
