@@ -88,6 +88,12 @@ impl Tools {
         command
     }
 
+    /// A `klamm` that goes on running.
+    #[must_use]
+    pub fn klamm_process(args: &[&str]) -> Process {
+        Process::spawn(Command::new(required("KLAMM_TEST_BINARY")).args(args))
+    }
+
     /// Runs kcat to its end.
     ///
     /// # Panics
