@@ -38,6 +38,14 @@ pub struct LogConfig {
     pub retention_bytes: Option<u64>,
     /// `cleanup.policy`.
     pub cleanup: Cleanup,
+    /// `delete.retention.ms`: how long compaction keeps tombstones.
+    pub delete_retention_ms: i64,
+    /// `min.cleanable.dirty.ratio`.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`; `i64::MAX` is no limit.
+    pub max_compaction_lag_ms: i64,
     /// `file.delete.delay.ms`.
     pub file_delete_delay_ms: u64,
     /// `preallocate`.
@@ -64,6 +72,10 @@ impl Default for LogConfig {
             retention_ms: Some(WEEK_MS),
             retention_bytes: None,
             cleanup: Cleanup { delete: true, compact: false },
+            delete_retention_ms: 24 * 3_600_000,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
             file_delete_delay_ms: 60_000,
             preallocate: false,
             flush_messages: None,
@@ -71,5 +83,17 @@ impl Default for LogConfig {
             durability: Durability::Synced,
             producer_id_expiration_ms: 24 * 3_600_000,
         }
+    }
+}
+
+impl LogConfig {
+    /// The age at which a segment is sealed: where the log is compacted no later than its oldest
+    /// record may stay dirty (KIP-354; Kafka: `LogConfig.maxSegmentMs`).
+    pub(crate) fn segment_ms_max(&self) -> u64 {
+        let lag_ms = u64::try_from(self.max_compaction_lag_ms).unwrap_or(0);
+        if self.cleanup.compact && lag_ms > 0 {
+            return self.segment_ms.min(lag_ms);
+        }
+        self.segment_ms
     }
 }

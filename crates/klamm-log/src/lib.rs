@@ -21,6 +21,7 @@
 
 mod append;
 mod checkpoint;
+mod compaction;
 mod config;
 pub mod dump;
 mod epochs;
@@ -50,6 +51,10 @@ mod view;
 
 pub use append::{AppendError, Appended, FollowError, Origin};
 pub use checkpoint::{CheckpointError, OffsetCheckpoint};
+pub use compaction::{
+    Assessment, Candidate, CleanError, CleanReport, Cleaner, CleanerOptions, KeySecret, LogOwner,
+    Pace, Stopped, filthiest,
+};
 pub use config::{Cleanup, Durability, LogConfig};
 pub use epochs::{EpochEnd, LeaderEpochs};
 pub use error::LogError;

@@ -17,14 +17,15 @@ use klamm_records::BatchHeader;
 use crate::error::LogError;
 use crate::names::{
     DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX,
-    base_offset,
+    base_offset, segment_file,
 };
 use crate::segment::Segment;
+use crate::transaction_index::AbortedTransaction;
 
 /// A segment that is being written by the cleaner.
-const CLEANED_SUFFIX: &str = ".cleaned";
+pub(crate) const CLEANED_SUFFIX: &str = ".cleaned";
 /// A segment that is about to replace others.
-const SWAP_SUFFIX: &str = ".swap";
+pub(crate) const SWAP_SUFFIX: &str = ".swap";
 /// Files of half-done work that hold nothing of value.
 const LEFTOVER_SUFFIXES: [&str; 3] = [DELETED_SUFFIX, CLEANED_SUFFIX, durable::TEMPORARY_SUFFIX];
 /// What a segment consists of.
@@ -94,14 +95,24 @@ fn finish_swaps(disk: &dyn Disk, dir: &Path, entries: &[DirEntry]) -> Result<(),
     for swap in &swaps {
         let stem = swap.name.strip_suffix(SWAP_SUFFIX).unwrap_or_default();
         let Some(base) = base_offset(stem, LOG_SUFFIX) else { continue };
-        let next = next_offset(disk, &dir.join(&swap.name), swap.len)?.unwrap_or(base);
+        let contents = contents(disk, &dir.join(&swap.name), swap.len)?;
+        let next = contents.next_offset.unwrap_or(base);
         for entry in entries {
             let replaced = SEGMENT_SUFFIXES.iter().find_map(|s| base_offset(&entry.name, s));
             if replaced.is_some_and(|offset| offset > base && offset < next) {
                 remove(disk, &dir.join(&entry.name))?;
             }
         }
+        let has_index = |entry: &&&DirEntry| {
+            base_behind(&entry.name, SWAP_SUFFIX) == Some(base)
+                && entry.name.contains(TRANSACTION_INDEX_SUFFIX)
+        };
+        if !swaps.iter().any(|entry| has_index(&entry)) {
+            drop_stale_aborted(disk, (dir, base), &contents.markers)?;
+        }
     }
+    // No old file may come back beside a new one that has its name.
+    disk.sync_dir(dir).map_err(LogError::io(dir))?;
     for swap in swaps {
         let from = dir.join(&swap.name);
         let to = dir.join(swap.name.strip_suffix(SWAP_SUFFIX).unwrap_or_default());
@@ -110,18 +121,49 @@ fn finish_swaps(disk: &dyn Disk, dir: &Path, entries: &[DirEntry]) -> Result<(),
     disk.sync_dir(dir).map_err(LogError::io(dir))
 }
 
-/// The offset after the last whole batch of a file.
-fn next_offset(disk: &dyn Disk, path: &Path, len: u64) -> Result<Option<Offset>, LogError> {
+/// A swap without a transaction index finds the old segment's, or its own that got its name
+/// already. An aborted transaction whose marker is not in the new segment must not stay: nothing
+/// would end it, and readers would skip what its producer wrote next.
+fn drop_stale_aborted(
+    disk: &dyn Disk,
+    (dir, base): (&Path, Offset),
+    markers: &[Offset],
+) -> Result<(), LogError> {
+    let path = dir.join(segment_file(base, TRANSACTION_INDEX_SUFFIX));
+    let bytes = durable::read(disk, &path, 1 << 31).map_err(LogError::io(&path))?;
+    let Some(bytes) = bytes else { return Ok(()) };
+    let is_marked =
+        |transaction: &AbortedTransaction| markers.binary_search(&transaction.last_offset).is_ok();
+    let entries = AbortedTransaction::decode(&bytes);
+    let kept: Vec<u8> =
+        entries.into_iter().filter(is_marked).flat_map(AbortedTransaction::to_bytes).collect();
+    if kept == bytes {
+        return Ok(());
+    }
+    durable::replace(disk, &path, &kept).map_err(LogError::io(&path))
+}
+
+/// What the whole batches of a file say: where they end, and which are control batches.
+fn contents(disk: &dyn Disk, path: &Path, len: u64) -> Result<Contents, LogError> {
     let file = disk.open(path, klamm_env::OpenMode::Read).map_err(LogError::io(path))?;
     let mut header = [0; klamm_records::layout::HEADER_LEN];
-    let (mut position, mut next) = (0, None);
+    let mut position = 0;
+    let mut found = Contents { next_offset: None, markers: Vec::new() };
     loop {
         let n = file.read_at(&mut header, position).map_err(LogError::io(path))?;
-        let Ok(found) = BatchHeader::parse(&header[..n]) else { return Ok(next) };
-        position += found.size_in_bytes() as u64;
+        let Ok(batch) = BatchHeader::parse(&header[..n]) else { return Ok(found) };
+        position += batch.size_in_bytes() as u64;
         if position > len {
-            return Ok(next);
+            return Ok(found);
         }
-        next = Some(found.next_offset());
+        found.next_offset = Some(batch.next_offset());
+        if batch.attributes.is_control() {
+            found.markers.push(batch.base_offset);
+        }
     }
+}
+
+struct Contents {
+    next_offset: Option<Offset>,
+    markers: Vec<Offset>,
 }

@@ -9,6 +9,7 @@ use klamm_model::{LeaderEpoch, Offset, Timestamp, TopicId};
 use klamm_records::BatchHeader;
 
 use crate::checkpoint::write_leader_epochs;
+use crate::compaction::CompactionState;
 use crate::config::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
@@ -59,6 +60,7 @@ pub struct Log {
     pub(crate) lacks_aborted: bool,
     /// The file of the leader epochs may lack those that begin here or later.
     pub(crate) epochs_lack_from: Option<Offset>,
+    pub(crate) compaction: CompactionState,
     pub(crate) failed: bool,
 }
 
@@ -129,6 +131,7 @@ impl Log {
             stray_snapshots: Vec::new(),
             lacks_aborted: false,
             epochs_lack_from: None,
+            compaction: CompactionState::default(),
             failed: false,
         }
     }
@@ -239,7 +242,7 @@ impl Log {
     fn is_roll_due(&self, next: &BatchHeader, wall: Timestamp) -> bool {
         let config = &self.config;
         let grows_too_large = self.active_size + next.size_in_bytes() as u64 > config.segment_bytes;
-        let roll_ms = config.segment_ms.saturating_sub(config.segment_jitter_ms);
+        let roll_ms = config.segment_ms_max().saturating_sub(config.segment_jitter_ms);
         let since = match self.first_timestamp {
             Some(first) if first.0 >= 0 && next.max_timestamp.0 >= 0 => {
                 next.max_timestamp.0.saturating_sub(first.0)
@@ -489,6 +492,7 @@ impl Log {
     }
 
     fn write_and_sync_all(&mut self) -> Result<(), LogError> {
+        self.settle_swap()?;
         self.write_epochs_if_changed()?;
         if self.active.open_file().is_some() {
             self.add_time_entry();

@@ -449,7 +449,12 @@ fn extend_indexes(
     Ok(())
 }
 
-fn add_entries(segment: &Segment, indexes: &mut Indexes, header: &BatchHeader, position: u64) {
+pub(crate) fn add_entries(
+    segment: &Segment,
+    indexes: &mut Indexes,
+    header: &BatchHeader,
+    position: u64,
+) {
     let relative_offset = relative(header.last_offset(), segment.base_offset);
     if let (Some(relative_offset), Ok(position)) = (relative_offset, u32::try_from(position)) {
         indexes.offsets.push(IndexEntry { relative_offset, position });
@@ -457,7 +462,7 @@ fn add_entries(segment: &Segment, indexes: &mut Indexes, header: &BatchHeader, p
     }
 }
 
-fn add_time_entry(segment: &Segment, indexes: &mut Indexes) {
+pub(crate) fn add_time_entry(segment: &Segment, indexes: &mut Indexes) {
     let (timestamp, offset) = segment.max_timestamp();
     let is_new = indexes.times.last().is_none_or(|last| timestamp > last.timestamp);
     if let Some(relative_offset) = relative(offset, segment.base_offset)

@@ -101,6 +101,7 @@ impl Log {
     }
 
     fn drop_oldest(&mut self, n: usize, wall: Timestamp) -> Result<(), LogError> {
+        self.settle_swap()?;
         let mut segments = Vec::clone(&self.view.segments.load());
         let doomed: Vec<Arc<Segment>> = segments.drain(..n).collect();
         let start = segments.first().map_or(self.log_end_offset(), |segment| segment.base_offset);
@@ -147,16 +148,21 @@ impl Log {
             let snapshot = self.dir.join(segment_file(segment.base_offset, SNAPSHOT_SUFFIX));
             self.doom_file(&snapshot, &mut files)?;
         }
+        self.remove_later(files, wall);
+        Ok(())
+    }
+
+    /// Files that were renamed are removed after `file.delete.delay.ms`.
+    pub(crate) fn remove_later(&mut self, files: Vec<PathBuf>, wall: Timestamp) {
         if files.is_empty() {
-            return Ok(());
+            return;
         }
         let delay = i64::try_from(self.config.file_delete_delay_ms).unwrap_or(i64::MAX);
         let due = Timestamp(wall.0.saturating_add(delay));
         self.pending_deletions.push(PendingDeletion { files, due });
-        Ok(())
     }
 
-    fn doom_file(&self, path: &Path, files: &mut Vec<PathBuf>) -> Result<(), LogError> {
+    pub(crate) fn doom_file(&self, path: &Path, files: &mut Vec<PathBuf>) -> Result<(), LogError> {
         let mut doomed = path.as_os_str().to_owned();
         doomed.push(DELETED_SUFFIX);
         let doomed = PathBuf::from(doomed);
@@ -230,7 +236,8 @@ impl Log {
     /// holds the offset goes as a whole. The cut is on the disk when this returns, so that nothing
     /// that was cut off can come back behind what is appended next.
     ///
-    /// Checkpoints must be lowered before ([`Log::lower_to`]): below them a restart checks nothing.
+    /// Checkpoints must be lowered before ([`Log::lower_to`]): below them a restart checks nothing,
+    /// and a cleaner finds nothing dirty ([`Log::cleaned_to`]).
     ///
     /// # Errors
     /// The offset is below the log start, or the disk failed.
@@ -242,6 +249,7 @@ impl Log {
         if offset < self.log_start_offset() {
             return Err(self.out_of_range(offset));
         }
+        self.settle_swap()?;
         self.view.begin_cut();
         let result = self.cut(offset, wall);
         self.view.end_cut();
@@ -261,6 +269,7 @@ impl Log {
         let end = end.max(self.log_start_offset());
         self.unsynced.cut_to(end);
         self.mark = None;
+        self.compaction.on_cut(end);
         self.view.publish_synced(self.view.synced_offset().min(end));
         self.view.publish_end(end);
         self.view.segments.store(Arc::new(segments));
@@ -307,6 +316,7 @@ impl Log {
         wall: Timestamp,
     ) -> Result<(), LogError> {
         self.check_usable()?;
+        self.settle_swap()?;
         self.view.begin_cut();
         let result = self.start_anew(offset, wall);
         self.view.end_cut();
@@ -317,6 +327,7 @@ impl Log {
         let doomed = Arc::clone(&self.view.segments.load());
         self.unsynced.cut_to(Offset::ZERO);
         self.mark = None;
+        self.compaction.on_cut(offset);
         // An empty range while both ends move; readers are told to ask again.
         self.view.publish_end(self.log_start_offset());
         self.view.segments.store(Arc::default());

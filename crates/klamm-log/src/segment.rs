@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use klamm_env::{Disk, DiskFile, OpenMode};
@@ -46,6 +46,10 @@ pub(crate) struct Segment {
     size: AtomicU64,
     /// One lock for both: a reader must not see one batch's time with another's offset.
     max_timestamp: Mutex<(Timestamp, Offset)>,
+    /// Of the first batch, once somebody has asked.
+    first_timestamp: OnceLock<Timestamp>,
+    /// Another segment has taken its place: its files are found by their names no more.
+    is_retired: AtomicBool,
     /// `None` while the indexes are only in their files.
     pub(crate) indexes: RwLock<Option<Indexes>>,
 }
@@ -67,6 +71,8 @@ impl Segment {
             opening: Mutex::new(()),
             size: AtomicU64::new(size),
             max_timestamp: Mutex::new((Timestamp(-1), Offset(-1))),
+            first_timestamp: OnceLock::new(),
+            is_retired: AtomicBool::new(false),
             indexes: RwLock::new(None),
         }
     }
@@ -99,6 +105,31 @@ impl Segment {
         Ok(self.file.get().expect("it was just set"))
     }
 
+    /// Takes a file that is open already and has, or will have, another name.
+    pub(crate) fn adopt(&self, file: Arc<dyn DiskFile>) {
+        let result = self.file.set(file);
+        assert!(result.is_ok(), "a segment has one file");
+    }
+
+    /// Another segment takes its place. Whoever holds it still reads the file that is open.
+    pub(crate) fn retire(&self) {
+        self.is_retired.store(true, Ordering::SeqCst);
+    }
+
+    /// Asked after an index was looked at: its name may have meant the successor's.
+    fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::SeqCst)
+    }
+
+    /// The largest timestamp of its first batch; `None` while it is empty.
+    pub(crate) fn first_timestamp(&self) -> Result<Option<Timestamp>, LogError> {
+        if let Some(timestamp) = self.first_timestamp.get() {
+            return Ok(Some(*timestamp));
+        }
+        let Some(first) = HeaderScan::new(self, 0).next()? else { return Ok(None) };
+        Ok(Some(*self.first_timestamp.get_or_init(|| first.header.max_timestamp)))
+    }
+
     /// Whether the file is open, and so may have unsynced bytes.
     pub(crate) fn open_file(&self) -> Option<&Arc<dyn DiskFile>> {
         self.file.get()
@@ -120,7 +151,8 @@ impl Segment {
 
     pub(crate) fn note_timestamp(&self, header: &BatchHeader) {
         let mut max = self.max_timestamp.lock().expect("no holder of this lock can panic");
-        if header.max_timestamp > max.0 {
+        // Compaction leaves batches without records.
+        if header.max_timestamp > max.0 && header.record_count > 0 {
             *max = (header.max_timestamp, header.last_offset());
         }
     }
@@ -143,7 +175,7 @@ impl Segment {
         };
         // An index is not trusted with positions outside the file.
         let position = found.map_or(0, |entry| u64::from(entry.position));
-        Ok(if position < self.size() { position } else { 0 })
+        Ok(if position < self.size() && !self.is_retired() { position } else { 0 })
     }
 
     /// The first batch whose last offset is not before `offset`.
@@ -190,7 +222,7 @@ impl Segment {
             Some(indexes) => time_floor(&indexes.times, timestamp),
             None => time_floor(&self.read_time_index()?, timestamp),
         };
-        match entry {
+        match entry.filter(|_| !self.is_retired()) {
             Some(entry) => {
                 let offset = self.base_offset.plus(i64::from(entry.relative_offset));
                 let start = self.start_position(offset).map_err(LogError::io(&path))?;

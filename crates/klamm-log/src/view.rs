@@ -265,6 +265,19 @@ impl LogView {
         self.recent.lock().expect("no holder of this lock can panic").clear();
     }
 
+    /// How often the log was cut, twice: odd while it is.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    /// The places of batches in segments up to the one at `segment_base` are forgotten.
+    pub(crate) fn forget_recent_up_to(&self, segment_base: Offset) {
+        let mut recent = self.recent.lock().expect("no holder of this lock can panic");
+        while recent.front().is_some_and(|batch| batch.segment_base <= segment_base) {
+            recent.pop_front();
+        }
+    }
+
     pub(crate) fn end_cut(&self) {
         self.cuts.fetch_add(1, Ordering::AcqRel);
     }

@@ -10,6 +10,7 @@ mod checksum;
 mod compression;
 mod control;
 mod header;
+mod raw;
 mod record;
 mod record_error;
 mod snappy;
@@ -24,6 +25,7 @@ pub use compression::{
 };
 pub use control::{ControlRecordError, ControlRecordType, EndTxnMarker, control_batch};
 pub use header::{Attributes, BatchError, BatchHeader, Producer, TimestampType};
+pub use raw::{RawRecord, RawRecords};
 pub use record::{HeaderView, Headers, RecordView, Records, RecordsError};
 pub use record_error::{InvalidRecord, RecordError, RejectedRecord, RejectionReason};
 pub use validate::{Rules, TopicCompression, ValidBatch, validate};

@@ -124,7 +124,7 @@ pub struct Records<'a> {
 
 /// What a record says relative to its batch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RawRecord<'a> {
+pub(crate) struct RelativeRecord<'a> {
     pub(crate) timestamp_delta: i64,
     pub(crate) offset_delta: i32,
     pub(crate) key: Option<&'a [u8]>,
@@ -149,7 +149,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    pub(crate) fn next_raw(&mut self) -> Option<Result<RawRecord<'a>, RecordsError>> {
+    pub(crate) fn next_raw(&mut self) -> Option<Result<RelativeRecord<'a>, RecordsError>> {
         if self.index == self.count {
             let trailing_bytes = std::mem::take(&mut self.cursor.rest).len();
             return (trailing_bytes > 0).then_some(Err(RecordsError::Trailing { trailing_bytes }));
@@ -169,7 +169,7 @@ impl<'a> Records<'a> {
     }
 
     /// The timestamp of a record; wrong deltas wrap around instead of stopping us.
-    pub(crate) fn timestamp(&self, raw: &RawRecord<'_>) -> Timestamp {
+    pub(crate) fn timestamp(&self, raw: &RelativeRecord<'_>) -> Timestamp {
         self.append_timestamp
             .unwrap_or(Timestamp(self.base_timestamp.wrapping_add(raw.timestamp_delta)))
     }
@@ -195,12 +195,12 @@ impl<'a> Iterator for Records<'a> {
 
 /// Bytes that are still to be read.
 #[derive(Debug, Clone, Copy)]
-struct Cursor<'a> {
-    rest: &'a [u8],
+pub(crate) struct Cursor<'a> {
+    pub(crate) rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
-    fn record(&mut self) -> Result<RawRecord<'a>, &'static str> {
+    fn record(&mut self) -> Result<RelativeRecord<'a>, &'static str> {
         let len = self.varint().ok_or("its length is cut off or too long")?;
         let len = usize::try_from(len).map_err(|_| "its length is negative")?;
         let bytes = self.take(len).ok_or("it is longer than the batch")?;
@@ -219,7 +219,7 @@ impl<'a> Cursor<'a> {
         if !inner.rest.is_empty() {
             return Err("bytes follow its last header");
         }
-        Ok(RawRecord { timestamp_delta, offset_delta, key, value, headers })
+        Ok(RelativeRecord { timestamp_delta, offset_delta, key, value, headers })
     }
 
     fn header(&mut self) -> Option<HeaderView<'a>> {
@@ -229,14 +229,14 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn varint(&mut self) -> Option<i32> {
+    pub(crate) fn varint(&mut self) -> Option<i32> {
         let (value, n) = varint::read_i32(self.rest)?;
         self.rest = &self.rest[n..];
         Some(value)
     }
 
     #[inline]
-    fn varlong(&mut self) -> Option<i64> {
+    pub(crate) fn varlong(&mut self) -> Option<i64> {
         let (value, n) = varint::read_i64(self.rest)?;
         self.rest = &self.rest[n..];
         Some(value)
@@ -244,7 +244,7 @@ impl<'a> Cursor<'a> {
 
     /// Bytes with their length before them; any negative length is null, as in Kafka.
     #[inline]
-    fn nullable(&mut self) -> Option<Option<&'a [u8]>> {
+    pub(crate) fn nullable(&mut self) -> Option<Option<&'a [u8]>> {
         match usize::try_from(self.varint()?) {
             Ok(len) => self.take(len).map(Some),
             Err(_) => Some(None),
@@ -252,7 +252,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
         Some(taken)

@@ -13,7 +13,7 @@ use crate::builder::{batch_length, crc_of};
 use crate::compression::{Codec, Compression, Scratch};
 use crate::header::{BatchError, BatchHeader, TimestampType};
 use crate::layout;
-use crate::record::{RawRecord, Records, RecordsError};
+use crate::record::{Records, RecordsError, RelativeRecord};
 use crate::record_error::{
     InvalidRecord, REJECTED_RECORDS_MAX, RecordError, RejectedRecord, RejectionReason,
 };
@@ -229,7 +229,7 @@ fn check_records(
     let mut rejected_count = 0;
     let mut index = 0;
     while let Some(raw) = records.next_raw() {
-        let raw: RawRecord<'_> = raw?;
+        let raw: RelativeRecord<'_> = raw?;
         if raw.offset_delta != index {
             let offset_delta = raw.offset_delta;
             return Err(InvalidRecord::OffsetDelta { index, offset_delta }.into());

@@ -3,6 +3,7 @@
 
 mod append;
 mod batches;
+mod compaction;
 mod cuts;
 mod disk;
 mod dump;

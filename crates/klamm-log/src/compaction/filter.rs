@@ -1,0 +1,268 @@
+//! A batch in, its survivors out (Kafka: `Cleaner.cleanInto`, `MemoryRecords.filterTo`). Pure over
+//! bytes: the batch's checksum was compared before.
+//!
+//! ```text
+//! everything survives, no new delete horizon ──▶ copied byte for byte
+//! something fell out, or tombstones get a horizon ──▶ written again (rewrite.rs)
+//! nothing survives ──▶ gone; an empty batch if its offsets or its producer are needed
+//! ```
+
+use std::collections::HashMap;
+
+use klamm_model::{Offset, ProducerEpoch, ProducerId, Timestamp};
+use klamm_records::{
+    BatchHeader, BatchView, ControlRecordType, RawRecord, RawRecords, RecordsError, Scratch,
+    TimestampType,
+};
+
+use super::keys::KeyOffsets;
+use super::rewrite::{RewriteError, Rewriter, Survivors, write_empty};
+use super::transactions::{Control, Need, Transactions};
+
+/// What is remembered of a producer that is still active (Kafka: `LastRecord`): the batch with
+/// its last sequence number, or, after a marker alone, its epoch, must not be forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LastRecord {
+    pub(super) data_offset: Option<Offset>,
+    pub(super) epoch: ProducerEpoch,
+}
+
+/// What the decisions of one run go by.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    pub(super) now: Timestamp,
+    pub(super) delete_retention_ms: i64,
+    pub(super) last_records: HashMap<ProducerId, LastRecord>,
+}
+
+/// What was seen and kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) records_read: u64,
+    pub(super) records_kept: u64,
+    /// Records without a key: a compacted topic has no place for them.
+    pub(super) without_key: u64,
+    /// Batches that are not what they were, or no more.
+    pub(super) batches_changed: u64,
+}
+
+/// What becomes of an empty batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfEmpty {
+    Drop,
+    /// It ends a segment: the next begins where it ends, and nobody must take that for a loss.
+    Keep,
+}
+
+/// Filters the batches of one log, in order.
+#[derive(Debug)]
+pub(super) struct Filter<'a> {
+    rules: &'a Rules,
+    keys: &'a KeyOffsets,
+    pub(super) transactions: Transactions,
+    pub(super) seen: Seen,
+    survivors: Survivors,
+    rewriter: Rewriter,
+    scratch: Scratch,
+}
+
+impl<'a> Filter<'a> {
+    pub(super) fn new(rules: &'a Rules, keys: &'a KeyOffsets, transactions: Transactions) -> Self {
+        Self {
+            rules,
+            keys,
+            transactions,
+            seen: Seen::default(),
+            survivors: Survivors::default(),
+            rewriter: Rewriter::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Appends what stays of `batch` to `out`.
+    ///
+    /// # Errors
+    /// Its records cannot be read or written.
+    pub(super) fn filter(
+        &mut self,
+        batch: &BatchView<'_>,
+        if_empty: IfEmpty,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RewriteError> {
+        let is_control = batch.attributes.is_control();
+        let need = match is_control {
+            true => self.transactions.on_control(batch, control(batch)?),
+            false => self.transactions.on_data(batch),
+        };
+        self.seen.records_read += u64::from(batch.record_count.unsigned_abs());
+        let if_empty = if self.is_last_of_producer(batch) { IfEmpty::Keep } else { if_empty };
+        let is_gone = need == Need::Obsolete
+            && (!is_control || batch.delete_horizon().is_some_and(|at| at <= self.rules.now));
+        if is_gone || batch.record_count == 0 {
+            self.nothing_left(batch, if_empty, out);
+            return Ok(());
+        }
+        if is_control {
+            let is_empty_transaction = need == Need::Obsolete;
+            return self.keep_marker(batch, is_empty_transaction.then_some(()), out);
+        }
+        if batch.base_offset > self.keys.latest_offset() {
+            self.copy(batch, out);
+            return Ok(());
+        }
+        self.filter_records(batch, if_empty, out)
+    }
+
+    fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
+        let Some(producer) = header.producer else { return false };
+        let last = self.rules.last_records.get(&producer.id);
+        last.is_some_and(|last| match last.data_offset {
+            Some(offset) => header.last_offset() == offset,
+            None => header.attributes.is_control() && producer.epoch == last.epoch,
+        })
+    }
+
+    fn copy(&mut self, batch: &BatchView<'_>, out: &mut Vec<u8>) {
+        self.seen.records_kept += u64::from(batch.record_count.unsigned_abs());
+        out.extend_from_slice(batch.bytes());
+    }
+
+    fn nothing_left(&mut self, batch: &BatchView<'_>, if_empty: IfEmpty, out: &mut Vec<u8>) {
+        if if_empty == IfEmpty::Keep && batch.record_count == 0 {
+            return self.copy(batch, out);
+        }
+        self.seen.batches_changed += 1;
+        if if_empty == IfEmpty::Keep {
+            write_empty(batch, out);
+        }
+    }
+
+    /// A marker stays as it is. Of a transaction without batches it gets a delete horizon, so
+    /// that slow readers still meet it (KIP-534).
+    fn keep_marker(
+        &mut self,
+        batch: &BatchView<'_>,
+        empty_transaction: Option<()>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RewriteError> {
+        if empty_transaction.is_none() || batch.delete_horizon().is_some() {
+            self.copy(batch, out);
+            return Ok(());
+        }
+        let body = self.scratch.decompress(codec(batch)?, batch.body());
+        let body = body.map_err(RecordsError::Decompress)?;
+        self.survivors.ranges.clear();
+        self.survivors.ranges.push(0..body.len());
+        self.survivors.count = batch.record_count;
+        self.survivors.max_timestamp = batch.max_timestamp;
+        self.seen.records_kept += u64::from(batch.record_count.unsigned_abs());
+        self.seen.batches_changed += 1;
+        let horizon = new_horizon(self.rules);
+        self.rewriter.write((batch, body), &self.survivors, Some(horizon), out)
+    }
+
+    fn filter_records(
+        &mut self,
+        batch: &BatchView<'_>,
+        if_empty: IfEmpty,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RewriteError> {
+        let body = self.scratch.decompress(codec(batch)?, batch.body());
+        let body = body.map_err(RecordsError::Decompress)?;
+        let walk = Walk { header: batch, rules: self.rules, keys: self.keys };
+        let has_tombstones = walk.survivors(body, &mut self.survivors, &mut self.seen)?;
+        let count = self.survivors.count;
+        self.seen.records_kept += u64::from(count.unsigned_abs());
+        let horizon =
+            (has_tombstones && batch.delete_horizon().is_none()).then(|| new_horizon(self.rules));
+        if count == 0 {
+            self.nothing_left(batch, if_empty, out);
+        } else if count == batch.record_count && horizon.is_none() {
+            out.extend_from_slice(batch.bytes());
+        } else {
+            self.seen.batches_changed += 1;
+            self.rewriter.write((batch, body), &self.survivors, horizon, out)?;
+        }
+        Ok(())
+    }
+}
+
+fn new_horizon(rules: &Rules) -> Timestamp {
+    Timestamp(rules.now.0.saturating_add(rules.delete_retention_ms))
+}
+
+fn codec(header: &BatchHeader) -> Result<klamm_records::Codec, RecordsError> {
+    header.attributes.codec().map_err(RecordsError::Codec)
+}
+
+/// What a control batch says.
+pub(super) fn control(batch: &BatchView<'_>) -> Result<Control, RecordsError> {
+    let mut scratch = Scratch::default();
+    let Some(record) = batch.records(&mut scratch)?.next() else { return Ok(Control::Empty) };
+    Ok(match ControlRecordType::of(&record?) {
+        Ok(Some(ControlRecordType::Abort)) => Control::Abort,
+        Ok(Some(ControlRecordType::Commit)) => Control::Commit,
+        _ => Control::Other,
+    })
+}
+
+/// A walk over the records of one batch.
+struct Walk<'a> {
+    header: &'a BatchHeader,
+    rules: &'a Rules,
+    keys: &'a KeyOffsets,
+}
+
+impl Walk<'_> {
+    /// Finds the survivors; gives whether a tombstone is among them.
+    fn survivors(
+        &self,
+        body: &[u8],
+        found: &mut Survivors,
+        seen: &mut Seen,
+    ) -> Result<bool, RecordsError> {
+        let append_time = (self.header.attributes.timestamp_type() == TimestampType::LogAppendTime)
+            .then_some(self.header.max_timestamp);
+        found.ranges.clear();
+        (found.count, found.max_timestamp) = (0, append_time.unwrap_or(Timestamp(-1)));
+        let (mut at, mut has_tombstones) = (0, false);
+        for record in RawRecords::new(body, self.header.record_count) {
+            let record = record?;
+            let range = at..at + record.bytes.len();
+            at = range.end;
+            if !self.survives(&record, seen) {
+                continue;
+            }
+            has_tombstones |= record.is_tombstone;
+            found.count += 1;
+            if append_time.is_none() {
+                let base = self.header.base_timestamp.0;
+                let timestamp = Timestamp(base.wrapping_add(record.timestamp_delta));
+                found.max_timestamp = found.max_timestamp.max(timestamp);
+            }
+            match found.ranges.last_mut().filter(|last| last.end == range.start) {
+                Some(last) => last.end = range.end,
+                None => found.ranges.push(range),
+            }
+        }
+        Ok(has_tombstones)
+    }
+
+    #[inline]
+    fn survives(&self, record: &RawRecord<'_>, seen: &mut Seen) -> bool {
+        let offset = self.header.base_offset.plus(i64::from(record.offset_delta));
+        if offset > self.keys.latest_offset() {
+            return true;
+        }
+        let Some(key) = record.key else {
+            seen.without_key += 1;
+            return false;
+        };
+        if record.is_tombstone
+            && self.header.delete_horizon().is_some_and(|at| at <= self.rules.now)
+        {
+            return false;
+        }
+        self.keys.last_offset(key).is_none_or(|last| offset >= last)
+    }
+}

@@ -1,0 +1,193 @@
+//! The last offset of each key, in a table of fixed size (Kafka: `SkimpyOffsetMap`).
+//!
+//! A key is known by 128 bits of XXH3 under a random secret of this process: two keys are taken
+//! for one with a probability of 2^-128, also if somebody chooses them. The crate is in the tree
+//! already, under lz4; MD5, as Kafka has it, costs a hundred times as much.
+
+use klamm_env::Random;
+use klamm_model::Offset;
+use twox_hash::XxHash3_128;
+
+/// Bytes of a slot: the hash, and the offset plus one; 0 is a vacant slot.
+pub(super) const SLOT_BYTES: u64 = 24;
+/// Secrets of XXH3 have at least 136 bytes; the reference has 192.
+const SECRET_BYTES: usize = 192;
+/// No table is smaller.
+const SLOTS_MIN: u64 = 64;
+
+/// What keys are hashed under.
+#[derive(Clone)]
+pub struct KeySecret {
+    seed: u64,
+    bytes: [u8; SECRET_BYTES],
+}
+
+impl std::fmt::Debug for KeySecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeySecret").finish_non_exhaustive()
+    }
+}
+
+impl KeySecret {
+    /// A secret that nobody knows.
+    #[must_use]
+    pub fn new(random: &dyn Random) -> Self {
+        let mut bytes = [0; SECRET_BYTES];
+        for word in bytes.chunks_exact_mut(8) {
+            word.copy_from_slice(&random.bits().to_le_bytes());
+        }
+        Self { seed: random.bits(), bytes }
+    }
+
+    fn hash(&self, key: &[u8]) -> u128 {
+        XxHash3_128::oneshot_with_seed_and_secret(self.seed, &self.bytes, key)
+            .expect("the secret is long enough")
+    }
+}
+
+/// The table has no room for another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// Keys and their last offsets.
+#[derive(Debug)]
+pub(super) struct KeyOffsets {
+    secret: KeySecret,
+    slots: Vec<[u64; 3]>,
+    len: u64,
+    len_max: u64,
+    latest_offset: Offset,
+}
+
+impl KeyOffsets {
+    /// A table for up to `keys` keys, of at most `bytes_max` bytes, filled up to `load_factor`.
+    pub(super) fn new(secret: &KeySecret, keys: u64, (bytes_max, load_factor): (u64, f64)) -> Self {
+        // Twice the room that is needed, where there is room: short searches.
+        let slots = keys.saturating_mul(2).max(SLOTS_MIN).min(bytes_max / SLOT_BYTES).max(1);
+        // One slot stays vacant, so that every search ends.
+        let len_max = ((slots as f64 * load_factor) as u64).min(slots - 1);
+        let slots = usize::try_from(slots).expect("a table fits into the address space");
+        let (len, latest_offset) = (0, Offset(-1));
+        Self { secret: secret.clone(), slots: vec![[0; 3]; slots], len, len_max, latest_offset }
+    }
+
+    /// Where a hash is, or would be: its slot's number, and whether it is there.
+    #[inline]
+    fn find(&self, hash: u128) -> (usize, bool) {
+        let (high, low) = ((hash >> 64) as u64, hash as u64);
+        // The upper bits, scaled to the number of slots: any number will do.
+        let mut at = ((u128::from(high) * self.slots.len() as u128) >> 64) as usize;
+        loop {
+            let slot = &self.slots[at];
+            if slot[2] == 0 {
+                return (at, false);
+            }
+            if slot[0] == high && slot[1] == low {
+                return (at, true);
+            }
+            at += 1;
+            if at == self.slots.len() {
+                at = 0;
+            }
+        }
+    }
+
+    /// `key` is at `offset`, which is after all offsets given before.
+    pub(super) fn put(&mut self, key: &[u8], offset: Offset) -> Result<(), Full> {
+        let hash = self.secret.hash(key);
+        let (at, is_known) = self.find(hash);
+        if !is_known {
+            if self.len >= self.len_max {
+                return Err(Full);
+            }
+            self.len += 1;
+        }
+        let stored = u64::try_from(offset.0).expect("offsets are not negative") + 1;
+        self.slots[at] = [(hash >> 64) as u64, hash as u64, stored];
+        self.latest_offset = offset;
+        Ok(())
+    }
+
+    /// The last offset of a key.
+    #[inline]
+    pub(super) fn last_offset(&self, key: &[u8]) -> Option<Offset> {
+        let (at, is_known) = self.find(self.secret.hash(key));
+        is_known.then(|| Offset(self.slots[at][2] as i64 - 1))
+    }
+
+    /// All up to and with this offset was put in; -1 before the first.
+    pub(super) fn latest_offset(&self) -> Offset {
+        self.latest_offset
+    }
+
+    /// What lies up to `offset` was looked at.
+    pub(super) fn advance(&mut self, offset: Offset) {
+        self.latest_offset = self.latest_offset.max(offset);
+    }
+
+    /// Which part of what may be filled is filled.
+    pub(super) fn utilization(&self) -> f64 {
+        if self.len_max == 0 { 1.0 } else { self.len as f64 / self.len_max as f64 }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The same numbers each time.
+    #[derive(Debug)]
+    struct Counting(std::sync::atomic::AtomicU64);
+
+    impl Random for Counting {
+        fn bits(&self) -> u64 {
+            let n = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        }
+    }
+
+    pub(in crate::compaction) fn secret(seed: u64) -> KeySecret {
+        KeySecret::new(&Counting(seed.into()))
+    }
+
+    #[test]
+    fn each_key_has_its_last_offset() {
+        let mut keys = KeyOffsets::new(&secret(1), 1000, (1 << 20, 0.9));
+        for offset in 0..5000_i64 {
+            let key = (offset % 997).to_string();
+            keys.put(key.as_bytes(), Offset(offset)).unwrap();
+        }
+        for key in 0..997_i64 {
+            let last = (0..5000).rev().find(|offset| offset % 997 == key).unwrap();
+            assert_eq!(keys.last_offset(key.to_string().as_bytes()), Some(Offset(last)));
+        }
+        assert_eq!(keys.last_offset(b"another"), None);
+        assert_eq!(keys.latest_offset(), Offset(4999));
+    }
+
+    #[test]
+    fn a_full_table_takes_no_new_key_but_newer_offsets_of_known_ones() {
+        let mut keys = KeyOffsets::new(&secret(2), 1 << 30, (SLOT_BYTES * 100, 0.5));
+        for key in 0..50_i64 {
+            keys.put(&key.to_be_bytes(), Offset(key)).unwrap();
+        }
+        assert_eq!(keys.put(b"one more", Offset(50)), Err(Full));
+        assert_eq!(keys.latest_offset(), Offset(49), "what does not fit is not covered");
+        keys.put(&7_i64.to_be_bytes(), Offset(50)).unwrap();
+        assert_eq!(keys.last_offset(&7_i64.to_be_bytes()), Some(Offset(50)));
+        assert!((keys.utilization() - 1.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_table_without_room_is_full_at_once_and_still_answers() {
+        let mut keys = KeyOffsets::new(&secret(3), 10, (0, 0.9));
+        assert_eq!(keys.put(b"k", Offset(0)), Err(Full));
+        assert_eq!(keys.last_offset(b"k"), None);
+    }
+
+    #[test]
+    fn another_secret_gives_other_hashes() {
+        assert_ne!(secret(1).hash(b"key"), secret(1000).hash(b"key"));
+        assert_eq!(secret(1).hash(b"key"), secret(1).hash(b"key"));
+    }
+}

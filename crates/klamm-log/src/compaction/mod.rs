@@ -1,0 +1,28 @@
+//! Compaction: of each key the last record stays (Kafka: `LogCleaner`, `Cleaner`; KIP-58, KIP-354,
+//! KIP-534). Offsets never change, and nothing at or above the last stable offset is touched.
+//!
+//! ```text
+//! plan      which part of a log is dirty, which log is the filthiest, which segments become one
+//! keys      the last offset of each key of the dirty part
+//! filter    a batch in, its survivors out; transactions says what an aborted one leaves behind
+//! ─────────────────────────────── above decides, below does ──────────────────────────────────
+//! source    batches of a segment, checked        target    the segment that replaces a group
+//! cleaner   one log from its first dirty offset  swap      the new segment takes its place
+//! ```
+
+mod cleaner;
+mod filter;
+mod keys;
+mod plan;
+mod rewrite;
+mod source;
+mod state;
+mod swap;
+mod target;
+mod transactions;
+
+pub use cleaner::{CleanError, CleanReport, Cleaner, CleanerOptions, LogOwner, Pace, Stopped};
+pub use keys::KeySecret;
+pub use plan::{Assessment, filthiest};
+pub use state::Candidate;
+pub(crate) use state::CompactionState;

@@ -1,0 +1,112 @@
+//! The batches of a segment, read through a buffer of bounded size, each with its checksum
+//! compared: what is damaged must not decide over other records, and must not get a new checksum.
+
+use std::ops::ControlFlow;
+
+use klamm_records::{BatchError, BatchHeader, BatchView};
+
+use super::cleaner::{CleanError, Pace};
+use crate::error::LogError;
+use crate::names::LOG_SUFFIX;
+use crate::segment::Segment;
+
+/// A smaller buffer would read batches of usual size in pieces.
+const CHUNK_BYTES_MIN: usize = 64 * 1024;
+
+/// A batch and where it lies.
+#[derive(Debug)]
+pub(super) struct Placed<'a> {
+    pub(super) batch: BatchView<'a>,
+    pub(super) position: u64,
+    /// Whether the segment ends behind it.
+    pub(super) is_last: bool,
+}
+
+/// The buffer.
+#[derive(Debug)]
+pub(super) struct Source {
+    buffer: Vec<u8>,
+    chunk_bytes: usize,
+}
+
+impl Source {
+    pub(super) fn new(chunk_bytes: usize) -> Self {
+        Self { buffer: Vec::new(), chunk_bytes: chunk_bytes.max(CHUNK_BYTES_MIN) }
+    }
+
+    /// Shows every batch from `position` on to `each`, until that breaks off.
+    pub(super) fn walk(
+        &mut self,
+        (segment, mut position): (&Segment, u64),
+        pace: &mut dyn Pace,
+        each: &mut dyn FnMut(&Placed<'_>) -> Result<ControlFlow<()>, CleanError>,
+    ) -> Result<ControlFlow<()>, CleanError> {
+        let size = segment.size();
+        let mut wanted = self.chunk_bytes;
+        while position < size {
+            let len = usize::try_from(size - position).map_or(wanted, |rest| rest.min(wanted));
+            self.buffer.resize(len, 0);
+            self.fill(segment, position)?;
+            pace.spend(len as u64).map_err(|_| CleanError::Stopped)?;
+            let (mut used, mut next) = (0, self.chunk_bytes);
+            while used < len {
+                let at = position + used as u64;
+                let batch = match BatchView::parse(&self.buffer[used..]) {
+                    Ok(batch) => batch,
+                    Err(BatchError::Short { needed, .. }) => {
+                        next = self.larger(segment, (at, needed), used)?;
+                        break;
+                    }
+                    Err(error) => return Err(corrupt(segment, at, &error)),
+                };
+                batch.check_crc().map_err(|error| corrupt(segment, at, &error))?;
+                used += batch.bytes().len();
+                let is_last = position + used as u64 == size;
+                if each(&Placed { batch, position: at, is_last })?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            position += used as u64;
+            wanted = next;
+        }
+        self.buffer.truncate(self.chunk_bytes);
+        self.buffer.shrink_to(self.chunk_bytes);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn fill(&mut self, segment: &Segment, position: u64) -> Result<(), CleanError> {
+        let path = segment.path(LOG_SUFFIX);
+        let read = segment.file().and_then(|file| file.read_at(&mut self.buffer, position));
+        match read {
+            Ok(n) if n == self.buffer.len() => Ok(()),
+            // Only a truncation makes a file shorter than its segment was.
+            Ok(_) => Err(CleanError::Disturbed),
+            Err(error) => Err(LogError::io(&path)(error).into()),
+        }
+    }
+
+    /// How much to read so that the batch at `at`, cut off by the buffer, is whole.
+    fn larger(
+        &self,
+        segment: &Segment,
+        (at, needed): (u64, u64),
+        used: usize,
+    ) -> Result<usize, CleanError> {
+        if needed > segment.size() - at {
+            let available = self.buffer.len() - used;
+            return Err(corrupt(segment, at, &BatchError::Short { needed, available }));
+        }
+        let whole = BatchHeader::parse(&self.buffer[used..]).map_or(0, |h| h.size_in_bytes());
+        Ok(whole.max(self.chunk_bytes))
+    }
+}
+
+/// What is wrong with a batch, as an error of its file.
+pub(super) fn corrupt(
+    segment: &Segment,
+    position: u64,
+    what: &dyn std::fmt::Display,
+) -> CleanError {
+    let path = segment.path(LOG_SUFFIX);
+    LogError::Corrupt { path, position, what: what.to_string() }.into()
+}

@@ -1,0 +1,7 @@
+//! Compaction through the public door.
+
+mod crashes;
+mod model;
+mod rules;
+mod support;
+mod together;
