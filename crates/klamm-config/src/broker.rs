@@ -117,6 +117,8 @@ config_structs! {
         replica_lag_time_max_ms: u64 = number "replica.lag.time.max.ms",
         /// When the first checks come after the start.
         initial_task_delay_ms: u64 = number "log.initial.task.delay.ms",
+        /// Whether logs are compacted at all.
+        cleaner_enable: bool = flag "log.cleaner.enable",
         /// Compaction threads; 0: no compaction.
         cleaner_threads: usize = number "log.cleaner.threads",
         /// Rest of an idle cleaner.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::runtime::Builder;
@@ -69,4 +70,75 @@ where
 /// Gives `future` at most `limit`; `None` if it took longer.
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(limit, future).await.ok()
+}
+
+/// The rests of threads that work now and then: others can end them early, or for good.
+#[derive(Debug, Default)]
+pub struct Rests {
+    state: Mutex<Calls>,
+    called: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    wakes: u64,
+    is_stopped: bool,
+}
+
+impl Rests {
+    fn state(&self) -> MutexGuard<'_, Calls> {
+        self.state.lock().expect("no holder of this lock can panic")
+    }
+
+    /// How often everybody was woken.
+    #[must_use]
+    pub fn wakes(&self) -> u64 {
+        self.state().wakes
+    }
+
+    /// Ends all rests, and those that begin with a count from before.
+    pub fn wake(&self) {
+        self.state().wakes += 1;
+        self.called.notify_all();
+    }
+
+    /// Ends all rests now and for ever.
+    pub fn stop(&self) {
+        self.state().is_stopped = true;
+        self.called.notify_all();
+    }
+
+    /// Whether rests are over for ever.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.state().is_stopped
+    }
+
+    /// Rests until `limit` is over, everybody is woken once more than `wakes` times, or stopped.
+    pub fn rest(&self, limit: Duration, wakes: u64) {
+        let is_quiet = |calls: &mut Calls| calls.wakes == wakes && !calls.is_stopped;
+        let waited = self.called.wait_timeout_while(self.state(), limit, is_quiet);
+        drop(waited.expect("no holder of this lock can panic"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_ends_by_a_call_from_before_it_by_its_limit_and_by_the_stop() {
+        let (rests, long) = (Rests::default(), Duration::from_secs(3600));
+        let wakes = rests.wakes();
+        rests.wake();
+        rests.rest(long, wakes);
+        rests.rest(Duration::ZERO, rests.wakes());
+        assert!(!rests.is_stopped());
+        std::thread::scope(|scope| {
+            scope.spawn(|| rests.rest(long, rests.wakes()));
+            rests.stop();
+        });
+        rests.rest(long, rests.wakes());
+        assert!(rests.is_stopped());
+    }
 }

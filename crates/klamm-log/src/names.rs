@@ -18,6 +18,8 @@ pub const DELETED_SUFFIX: &str = ".deleted";
 pub const DELETE_DIR_SUFFIX: &str = "-delete";
 /// Leader epochs and their start offsets.
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+/// How far a directory's logs were cleaned.
+pub const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 /// The topic's id.
 pub const PARTITION_METADATA: &str = "partition.metadata";
 

@@ -28,6 +28,14 @@ declare_metrics! {
     OFFLINE_REPLICA_COUNT: Gauge, "kafka_server_replicamanager_offlinereplicacount", "partitions", "Replicas in log directories that failed.";
     OFFLINE_LOG_DIRECTORY_COUNT: Gauge, "kafka_log_logmanager_offlinelogdirectorycount", "directories", "Log directories that failed.";
     NEARLY_FULL_LOG_DIRECTORY_COUNT: Gauge, "klamm_log_directories_nearly_full", "directories", "Log directories whose disk is nearly full, so that producers are refused.";
+    UNCLEANABLE_PARTITIONS: Gauge, "kafka_log_logcleanermanager_uncleanable_partitions_count", "partitions" by "logDirectory", "Partitions that compaction has failed on and leaves alone.";
+    CLEANER_MAX_DIRTY: Gauge, "kafka_log_logcleanermanager_max_dirty_percent", "percent", "The largest dirty part of a compacted log, when logs were last looked at.";
+    CLEANER_SINCE_LAST_RUN: Gauge, "kafka_log_logcleanermanager_time_since_last_run_ms", "ms", "Time since a log to compact was last looked for.";
+    CLEANER_RECOPY: Gauge, "kafka_log_logcleaner_cleaner_recopy_percent", "percent", "What the last runs of compaction wrote, of what they read.";
+    CLEANER_MAX_CLEAN_TIME: Gauge, "kafka_log_logcleaner_max_clean_time_secs", "seconds", "The longest of the last runs of compaction.";
+    CLEANER_MAX_BUFFER: Gauge, "kafka_log_logcleaner_max_buffer_utilization_percent", "percent", "How full the table of keys was in the last runs of compaction.";
+    CLEANER_MAX_DELAY: Gauge, "kafka_log_logcleaner_max_compaction_delay_secs", "seconds", "The longest that a record has been dirty beyond max.compaction.lag.ms.";
+    CLEANER_DEAD_THREADS: Gauge, "kafka_log_logcleaner_deadthreadcount", "threads", "Compaction threads that ended though they should not.";
     ACTIVE_CONTROLLER_COUNT: Gauge, "kafka_controller_kafkacontroller_activecontrollercount", "controllers", "1 on the node whose controller decides, else 0.";
     GLOBAL_TOPIC_COUNT: Gauge, "kafka_controller_kafkacontroller_globaltopiccount", "topics", "Topics of the cluster.";
     GLOBAL_PARTITION_COUNT: Gauge, "kafka_controller_kafkacontroller_globalpartitioncount", "partitions", "Partitions of the cluster.";

@@ -5,6 +5,9 @@
 //! replica the high watermark is the end of the log, or what is synced of it, as the topic's
 //! durability says.
 
+mod cleaner;
+mod cleaner_checkpoints;
+mod cleaner_throttle;
 mod coordinator_log;
 mod directory;
 mod fetch_session;
@@ -13,6 +16,8 @@ mod partitions;
 mod rules;
 mod waiters;
 
+pub use cleaner::{CleanerFigures, LogCleaner, Turn};
+pub use cleaner_throttle::Throttle;
 pub use coordinator_log::CoordinatorPartition;
 pub use directory::{Directories, Directory, OpenError};
 pub use fetch_session::{

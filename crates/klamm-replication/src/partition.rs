@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use klamm_log::{
-    AppendError, Appended, Durability, FoundPartition, Limits, Log, LogConfig, LogError, LogView,
-    Origin, Read, ReadError, RecoveryMark, Shortage, SyncTicket, Syncable, Urgency,
+    AppendError, Appended, Durability, FoundPartition, Limits, Log, LogConfig, LogError, LogOwner,
+    LogView, Origin, Read, ReadError, RecoveryMark, Shortage, SyncTicket, Syncable, Urgency,
 };
 use klamm_model::{IsolationLevel, LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 use klamm_records::{Rules, ValidBatch};
@@ -86,6 +86,7 @@ pub struct Partition {
     durability_synced: AtomicBool,
     has_flush_rule: AtomicBool,
     syncs_every_append: AtomicBool,
+    is_compacted: AtomicBool,
     /// A write or a sync of its own failed.
     has_failed: AtomicBool,
     /// Its log could not be opened; with what the checkpoints said of it, if it was found.
@@ -151,6 +152,7 @@ impl Partition {
                 durability_synced: AtomicBool::new(true),
                 has_flush_rule: AtomicBool::new(false),
                 syncs_every_append: AtomicBool::new(false),
+                is_compacted: AtomicBool::new(false),
                 has_failed: AtomicBool::new(unopened.is_some()),
                 unopened,
                 rules: ArcSwap::from_pointee(rules),
@@ -259,6 +261,7 @@ impl Partition {
         self.syncs_every_append.store(syncs_every_append, Ordering::Release);
         self.durability_synced.store(is_synced, Ordering::Release);
         self.has_flush_rule.store(config.flush_messages.is_some(), Ordering::Release);
+        self.is_compacted.store(config.cleanup.compact, Ordering::Release);
     }
 
     /// Appends a client's batch. When this returns the records are in the leader's page cache,
@@ -448,6 +451,20 @@ impl Partition {
         self.lock().config().cleanup.delete
     }
 
+    /// Whether its topic is compacted.
+    #[must_use]
+    pub fn is_compacted(&self) -> bool {
+        self.is_compacted.load(Ordering::Acquire)
+    }
+
+    /// Its directory is about to go: no cleaner touches its files from now on. Gives whether one
+    /// ever has.
+    pub(crate) fn close_for_deletion(&self) -> bool {
+        let mut log = self.lock();
+        log.close_for_deletion();
+        log.cleaned_to().is_some()
+    }
+
     /// Moves the log start up (DeleteRecords); gives the new one.
     ///
     /// # Errors
@@ -533,6 +550,12 @@ impl Partition {
         if let Err(error) = self.lock().on_mark_written(mark) {
             tracing::warn!(partition = %self.name, %error, "an old snapshot of producers stays");
         }
+    }
+}
+
+impl LogOwner for Partition {
+    fn with_log<T>(&self, ask: impl FnOnce(&mut Log) -> T) -> T {
+        ask(&mut self.lock())
     }
 }
 

@@ -14,6 +14,7 @@ use klamm_model::{
 use klamm_records::Rules;
 use klamm_stdx::Str;
 
+use crate::cleaner_checkpoints::CleanerCheckpoints;
 use crate::directory::{Directories, Directory, OpenError};
 use crate::partition::Partition;
 
@@ -64,6 +65,7 @@ pub struct Partitions {
     doomed: Mutex<Vec<PathBuf>>,
     /// Partitions of deleted topics that the checkpoints may still speak of.
     outdated: Mutex<HashSet<TopicPartition>>,
+    cleaner_checkpoints: CleanerCheckpoints,
 }
 
 impl Partitions {
@@ -73,6 +75,7 @@ impl Partitions {
     /// A directory cannot be read.
     pub fn open(env: Env, directories: Directories) -> Result<Self, OpenError> {
         let found = directories.found()?;
+        let cleaner_checkpoints = CleanerCheckpoints::read(&directories)?;
         let found =
             found.into_iter().map(|(i, found)| (found.partition.clone(), (i, found))).collect();
         Ok(Self {
@@ -82,6 +85,7 @@ impl Partitions {
             found: Mutex::new(found),
             doomed: Mutex::default(),
             outdated: Mutex::default(),
+            cleaner_checkpoints,
         })
     }
 
@@ -205,7 +209,13 @@ impl Partitions {
         let directory = Arc::clone(&self.directories.directories[i]);
         let (name, topic_id) = (wanted.name, wanted.topic_id);
         match opened {
-            Ok(log) => (Partition::new(name, topic_id, log, wanted.rules, directory), None),
+            Ok(mut log) => {
+                let cleaned_to = self.cleaner_checkpoints.take(&name).filter(|_| known.is_some());
+                if let Some(offset) = cleaned_to {
+                    log.resume_cleaning_at(offset);
+                }
+                (Partition::new(name, topic_id, log, wanted.rules, directory), None)
+            }
             Err(error) => {
                 let found = known.map(|(_, found)| found);
                 let dir = found.as_ref().map(|found| found.dir.clone()).unwrap_or_default();
@@ -293,8 +303,10 @@ impl Partitions {
         let partitions = index.by_topic.remove(topic);
         index.names.remove(&topic_id);
         self.index.store(Arc::new(index));
+        let mut was_cleaned = false;
         for partition in partitions.iter().flat_map(|partitions| partitions.values()) {
             partition.resign();
+            was_cleaned |= partition.close_for_deletion();
             let mut outdated = self.outdated.lock().expect("no holder of this lock can panic");
             outdated.insert(partition.name().clone());
             drop(outdated);
@@ -303,6 +315,16 @@ impl Partitions {
                 tracing::error!(partition = %partition.name(), %error, "a deleted partition's directory could not be renamed");
             }
         }
+        // A topic of the same name begins dirty.
+        if was_cleaned {
+            self.write_cleaner_checkpoints();
+        }
+    }
+
+    /// Writes how far the logs were cleaned. A directory in which that fails is told of; its logs
+    /// are cleaned again after the next start.
+    pub fn write_cleaner_checkpoints(&self) {
+        self.cleaner_checkpoints.write(&self.directories, &self.all());
     }
 
     /// Whether directories wait for their removal.

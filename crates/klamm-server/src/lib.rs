@@ -7,8 +7,16 @@
 //! stop:  connections answered and closed → groups → controller → partitions closed, directories
 //!        marked clean → metadata log closed
 //! ```
+//!
+//! Beside them run housekeeping and the cleaner threads, from when partitions are open until just
+//! before they are closed.
+//!
+//! ```text
+//! housekeeping: retention, checkpoints, removal, /metrics     cleaner-N: compaction
+//! ```
 
 mod boot;
+mod cleaner;
 mod config_rules;
 mod error;
 mod format;

@@ -1,12 +1,15 @@
 //! Feeds the metrics that are read when somebody asks for them.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use klamm_apis::RequestCounts;
 use klamm_controller::MetadataHandle;
 use klamm_metrics::{Registry, catalogue as m};
 use klamm_network::NetworkStats;
-use klamm_replication::{Directory, Partition, Partitions};
+use klamm_replication::{CleanerFigures, Directory, Partition, Partitions};
+
+use crate::cleaner::Cleaners;
 
 /// What metrics are read from.
 pub(crate) struct Sources {
@@ -14,11 +17,14 @@ pub(crate) struct Sources {
     pub(crate) partitions: Weak<Partitions>,
     pub(crate) metadata: MetadataHandle,
     pub(crate) requests: Arc<RequestCounts>,
+    pub(crate) cleaners: Weak<Cleaners>,
+    pub(crate) log_dirs: Vec<PathBuf>,
 }
 
 /// Registers every gauge.
 pub(crate) fn register(registry: &Registry, sources: Sources) {
-    let Sources { network, partitions, metadata, requests } = sources;
+    let Sources { network, partitions, metadata, requests, cleaners, log_dirs } = sources;
+    register_cleaners(registry, &cleaners, log_dirs);
     let stats = Arc::clone(&network);
     registry.gauge(&m::CONNECTION_COUNT, "", move || stats.snapshot().connections_open as f64);
     let stats = Arc::clone(&network);
@@ -76,6 +82,29 @@ fn register_directories(registry: &Registry, partitions: Weak<Partitions>) {
     registry.gauge(&m::NEARLY_FULL_LOG_DIRECTORY_COUNT, "", move || count(is_short));
 }
 
+fn register_cleaners(registry: &Registry, cleaners: &Weak<Cleaners>, log_dirs: Vec<PathBuf>) {
+    let figure = |metric, value: fn(&CleanerFigures) -> f64| {
+        let cleaners = Weak::clone(cleaners);
+        let now = move || cleaners.upgrade().map_or(0.0, |cleaners| value(&cleaners.figures()));
+        registry.gauge(metric, "", now);
+    };
+    figure(&m::CLEANER_MAX_DIRTY, |f| (100.0 * f.max_dirty_ratio).trunc());
+    figure(&m::CLEANER_SINCE_LAST_RUN, |f| f.since_last_turn.as_millis() as f64);
+    figure(&m::CLEANER_RECOPY, |f| (100.0 * f.recopy_ratio).trunc());
+    figure(&m::CLEANER_MAX_CLEAN_TIME, |f| f.max_clean_time.as_secs_f64().trunc());
+    figure(&m::CLEANER_MAX_BUFFER, |f| (100.0 * f.max_keys_utilization).trunc());
+    figure(&m::CLEANER_MAX_DELAY, |f| (f.max_overdue_ms / 1000) as f64);
+    let owner = Weak::clone(cleaners);
+    let dead = move || owner.upgrade().map_or(0.0, |cleaners| cleaners.dead_threads() as f64);
+    registry.gauge(&m::CLEANER_DEAD_THREADS, "", dead);
+    for dir in log_dirs {
+        let (owner, label) = (Weak::clone(cleaners), dir.display().to_string());
+        let count =
+            move || owner.upgrade().map_or(0.0, |cleaners| cleaners.uncleanable_count(&dir) as f64);
+        registry.gauge(&m::UNCLEANABLE_PARTITIONS, &label, count);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use klamm_apis::Traffic;
@@ -92,6 +121,8 @@ mod tests {
                 partitions: Weak::new(),
                 metadata: MetadataHandle::default(),
                 requests: Arc::default(),
+                cleaners: Weak::new(),
+                log_dirs: vec![PathBuf::from("/data")],
             },
         );
         let _traffic = Traffic::new(&registry);

@@ -25,6 +25,7 @@ use klamm_stdx::Str;
 use tokio::sync::watch;
 
 use crate::boot::{self, Bound};
+use crate::cleaner::Cleaners;
 use crate::config_rules::DeclaredConfigs;
 use crate::error::StartError;
 use crate::format::format_if_new;
@@ -56,6 +57,7 @@ pub struct Node {
     cluster_id: String,
     groups: Coordinator<GroupShard>,
     partitions: Arc<Partitions>,
+    cleaners: Arc<Cleaners>,
     controller: Arc<Mutex<Option<ControllerHandle>>>,
     controller_thread: JoinHandle<()>,
     quorum: SharedQuorum,
@@ -74,6 +76,7 @@ impl std::fmt::Debug for Node {
 struct Core {
     groups: Coordinator<GroupShard>,
     partitions: Arc<Partitions>,
+    cleaners: Arc<Cleaners>,
     controller: ControllerHandle,
     controller_thread: JoinHandle<()>,
     quorum: SharedQuorum,
@@ -118,11 +121,16 @@ impl Node {
         let network = start_network(&env, &config, bound, handles)?;
         let addresses = names.into_iter().zip(network.addresses().iter().copied()).collect();
         let metadata = core.controller.metadata().clone();
-        let (network_stats, partitions) =
-            (Arc::clone(network.stats()), Arc::downgrade(&core.partitions));
         metrics::register(
             &registry,
-            Sources { network: network_stats, partitions, metadata, requests },
+            Sources {
+                network: Arc::clone(network.stats()),
+                partitions: Arc::downgrade(&core.partitions),
+                metadata,
+                requests,
+                cleaners: Arc::downgrade(&core.cleaners),
+                log_dirs: config.node.log_dirs.clone(),
+            },
         );
         let metrics_addresses =
             scrape.iter().filter_map(|listener| listener.local_address().ok()).collect();
@@ -141,6 +149,7 @@ impl Node {
             cluster_id: core.cluster_id,
             groups: core.groups,
             partitions: core.partitions,
+            cleaners: core.cleaners,
             controller: Arc::new(Mutex::new(Some(core.controller))),
             controller_thread: core.controller_thread,
             quorum: core.quorum,
@@ -179,6 +188,7 @@ impl Node {
     pub fn stop(self) {
         self.network.stop();
         self.groups.stop();
+        self.cleaners.stop();
         self.stop.send_replace(true);
         join("housekeeping", self.housekeeping);
         // The controller ends with its last handle.
@@ -235,6 +245,7 @@ fn start_core(
     let directories =
         Directories::start(Arc::clone(&env.disk), &dirs, config.log.storage_min_free_bytes)?;
     let partitions = Arc::new(Partitions::open(env.clone(), directories)?);
+    let cleaners = Arc::new(Cleaners::new(env, &partitions, &config.log));
     let shard_config = Arc::clone(config);
     let groups = Coordinator::start(
         "groups",
@@ -244,6 +255,8 @@ fn start_core(
     let mut publisher = BrokerPublisher {
         node_id: config.node.node_id,
         partitions: Arc::clone(&partitions),
+        cleaners: Arc::clone(&cleaners),
+        is_dynamic: false,
         groups: groups.handle(),
         properties: Arc::clone(properties),
         topic_defaults: config.topic_defaults.clone(),
@@ -252,6 +265,7 @@ fn start_core(
         age: Age::Old,
     };
     publisher.publish_all(&image);
+    cleaners.start()?;
     let metadata = MetadataHandle::new(image);
     let quorum: SharedQuorum = Arc::new(Mutex::new(Some(quorum)));
     let (controller, controller_thread) = klamm_controller::start(ControllerParts {
@@ -270,7 +284,16 @@ fn start_core(
     for stray in partitions.strays() {
         tracing::warn!(dir = %stray.dir.display(), "a partition's directory belongs to no topic of the cluster; it is kept");
     }
-    Ok(Core { groups, partitions, controller, controller_thread, quorum, broker_epoch, cluster_id })
+    Ok(Core {
+        groups,
+        partitions,
+        cleaners,
+        controller,
+        controller_thread,
+        quorum,
+        broker_epoch,
+        cluster_id,
+    })
 }
 
 fn start_network(

@@ -18,10 +18,15 @@ use klamm_model::{
 use klamm_replication::{Age, CoordinatorPartition, NewPartition, Partitions, log_config, rules};
 use klamm_stdx::Str;
 
+use crate::cleaner::Cleaners;
+
 /// Applies metadata to the partitions of this broker.
 pub(crate) struct BrokerPublisher {
     pub(crate) node_id: NodeId,
     pub(crate) partitions: Arc<Partitions>,
+    pub(crate) cleaners: Arc<Cleaners>,
+    /// Whether the dynamic configs say, or have said, anything.
+    pub(crate) is_dynamic: bool,
     pub(crate) groups: CoordinatorHandle<GroupShard>,
     pub(crate) properties: Arc<Properties>,
     pub(crate) config: Arc<BrokerConfig>,
@@ -155,13 +160,17 @@ impl BrokerPublisher {
     fn on_broker_configs(&mut self, image: &MetadataImage) {
         let own = configs(image, &ConfigResource::broker(self.node_id.to_string()));
         let cluster = configs(image, &ConfigResource::broker(""));
-        if own.is_empty() && cluster.is_empty() && self.topic_defaults == self.config.topic_defaults
-        {
+        let was_dynamic =
+            std::mem::replace(&mut self.is_dynamic, !own.is_empty() || !cluster.is_empty());
+        if !self.is_dynamic && !was_dynamic {
             return;
         }
         let layers = Layers { per_broker: &own, cluster: &cluster, file: &self.properties };
         match BrokerConfig::load_layers(&layers) {
-            Ok(loaded) => self.topic_defaults = loaded.config.topic_defaults,
+            Ok(loaded) => {
+                self.topic_defaults = loaded.config.topic_defaults;
+                self.cleaners.reconfigure(&loaded.config.log);
+            }
             Err(errors) => {
                 tracing::error!(%errors, "dynamic configs cannot be applied: the earlier values hold");
                 return;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use klamm_testkit::{Broker, BrokerOptions, Tools};
+use klamm_testkit::{Broker, BrokerOptions, Tools, WAIT_MAX, wait_until};
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
@@ -319,4 +319,43 @@ fn kafkas_own_reader_finds_no_fault_in_our_files() {
     let newest = snapshots.last().cloned().into_iter().collect::<Vec<_>>();
     let records = dump(&newest, &["--cluster-metadata-decoder"]);
     check_has(&records, &["FEATURE_LEVEL_RECORD", "SnapshotFooter"]);
+}
+
+#[test]
+fn kafkas_own_reader_finds_no_fault_in_what_compaction_has_left() {
+    let options = BrokerOptions::default()
+        .with("log.cleaner.backoff.ms", "50")
+        .with("log.index.interval.bytes", "256");
+    let mut broker = Broker::start_with("java-compacted", options);
+    let mut client = broker.client();
+    let configs =
+        [("cleanup.policy", "compact"), ("segment.ms", "1"), ("min.cleanable.dirty.ratio", "0.01")];
+    client.create_topic("compacted", 1, &configs);
+    let bootstrap = broker.bootstrap();
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        // The first half of the keys goes on living, the second belongs to this codec.
+        let lines: String = (0..4000)
+            .map(|i| match i % 2 {
+                0 => format!("key{i}:a value of {codec} {i}\n"),
+                _ => format!("{codec}{i}:\n"),
+            })
+            .collect();
+        let produce =
+            ["-b", &bootstrap, "-P", "-t", "compacted", "-p", "0", "-K", ":", "-Z", "-z", codec];
+        Tools::kcat(&produce, lines.as_bytes()).ok();
+    }
+    let checkpoint = broker.log_dir().join("cleaner-offset-checkpoint");
+    wait_until("four of five rounds to be compacted", WAIT_MAX, || {
+        let text = std::fs::read_to_string(&checkpoint).ok()?;
+        let offset = text.lines().find_map(|line| line.strip_prefix("compacted 0 "))?;
+        (offset.parse::<i64>().ok()? >= 16_000).then_some(())
+    });
+    let left = client.fetch_all("compacted", 0, 0);
+    broker.terminate();
+    let dir = broker.log_dir().join("compacted-0");
+    let records = dump(&files(&dir, &[".log"]), &["--deep-iteration"]);
+    assert_eq!(records.matches("| offset: ").count(), left.len());
+    assert!(left.len() < 20_000 && records.contains("deleteHorizonMs: OptionalLong["), "{records}");
+    dump(&files(&dir, &[".index", ".timeindex"]), &["--index-sanity-check"]);
+    dump(&files(&dir, &[".index", ".timeindex"]), &["--verify-index-only"]);
 }

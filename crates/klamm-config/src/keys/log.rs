@@ -46,7 +46,7 @@ declare_configs! {
     "log.message.timestamp.before.max.ms": Long = Is("9223372036854775807"), AtLeast(0), Medium, ClusterWide, Acted, "How far a record's time may lie in the past.";
     "log.message.timestamp.after.max.ms": Long = Is("3600000"), AtLeast(0), Medium, ClusterWide, Acted, "How far a record's time may lie in the future.";
     "log.initial.task.delay.ms": Long = Is("30000"), AtLeast(0), Low, ReadOnly, Acted, "How long after the start the first check of retention and cleaning comes.";
-    "log.cleaner.enable": Boolean = Is("true"), Any, Medium, ReadOnly, Accepted, "Whether compaction runs; it always does when a topic asks for it.";
+    "log.cleaner.enable": Boolean = Is("true"), Any, Medium, ReadOnly, Acted, "Whether logs are compacted at all; without it compacted topics only grow.";
     "log.cleaner.threads": Int = Is("1"), AtLeast(0), Medium, ClusterWide, Acted, "Threads that compact.";
     "log.cleaner.backoff.ms": Long = Is("15000"), AtLeast(0), Medium, ClusterWide, Acted, "How long the cleaner rests when there is nothing to clean.";
     "log.cleaner.dedupe.buffer.size": Long = Is("134217728"), Any, Medium, ClusterWide, Acted, "Memory for the table of keys, over all cleaner threads.";

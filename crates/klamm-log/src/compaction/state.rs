@@ -73,7 +73,7 @@ impl Log {
 
     /// What the checkpoint says of this log. An offset that it does not reach any more counts
     /// for nothing.
-    pub fn set_cleaned_to(&mut self, offset: Offset) {
+    pub fn resume_cleaning_at(&mut self, offset: Offset) {
         self.compaction.cleaned_to = Some(offset);
     }
 

@@ -36,7 +36,8 @@ fn committed(log: &Mutex<Log>) -> Vec<Row> {
             header.producer.is_some_and(|p| p.id == t.producer_id)
                 && (t.first_offset..=t.last_offset).contains(&header.base_offset)
         });
-        !header.attributes.is_control() && !(header.attributes.is_transactional() && in_aborted)
+        let is_hidden = header.attributes.is_transactional() && in_aborted;
+        !header.attributes.is_control() && !is_hidden
     };
     batches.into_iter().filter(|(header, _)| is_shown(header)).flat_map(|(_, rows)| rows).collect()
 }

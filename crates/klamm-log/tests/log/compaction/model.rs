@@ -130,7 +130,7 @@ impl World {
         let opening = if was_clean { clean() } else { unclean(0) };
         *log = Log::open(&as_disk(&self.disk), &dir(), compacted(), opening, NOW).unwrap().0;
         if let Some(offset) = cleaned_to {
-            log.set_cleaned_to(offset);
+            log.resume_cleaning_at(offset);
         }
     }
 

@@ -28,9 +28,11 @@ impl LogOwner for Meddler<'_> {
     }
 }
 
+type Check<'a> = &'a dyn Fn(&[Row], Result<(), CleanError>);
+
 /// Does `deed` at each of the moments at which a run can be met; then the log is what `check`
 /// wants, as it is, after an orderly stop and after a crash.
-fn meddle(deed: &dyn Fn(&Mutex<Log>), check: &dyn Fn(&[Row], Result<(), CleanError>)) {
+fn meddle(deed: &dyn Fn(&Mutex<Log>), check: Check<'_>) {
     for n in 0.. {
         let disk = MemoryDisk::new();
         let log = log(&disk);
