@@ -11,7 +11,7 @@ use std::sync::Arc;
 use klamm_model::{Offset, Timestamp};
 
 use super::filter::{Filter, IfEmpty, Rules, Seen, control};
-use super::keys::{Full, KeyOffsets, KeySecret};
+use super::keys::{AT_ONCE, Full, KeyOffsets, KeySecret};
 use super::plan::{Assessment, Joinable, group};
 use super::source::{Placed, Source, corrupt};
 use super::state::Candidate;
@@ -312,12 +312,26 @@ fn learn_batch(
     if need == Need::Needed {
         let codec = batch.attributes.codec().map_err(RecordsError::Codec)?;
         let body = scratch.decompress(codec, batch.body()).map_err(RecordsError::Decompress)?;
-        for record in RawRecords::new(body, batch.record_count) {
-            let record = record?;
-            let offset = batch.base_offset.plus(i64::from(record.offset_delta));
-            let Some(key) = record.key.filter(|_| offset >= first) else { continue };
-            if keys.put(key, offset) == Err(Full) {
+        let mut records = RawRecords::new(body, batch.record_count);
+        let mut some = [(0, Offset(0)); AT_ONCE];
+        loop {
+            let mut n = 0;
+            for record in records.by_ref() {
+                let record = record?;
+                let offset = batch.base_offset.plus(i64::from(record.offset_delta));
+                let Some(key) = record.key.filter(|_| offset >= first) else { continue };
+                some[n] = (keys.hash(key), offset);
+                n += 1;
+                if n == AT_ONCE {
+                    break;
+                }
+            }
+            keys.touch(some[..n].iter().map(|(hash, _)| *hash));
+            if some[..n].iter().any(|(hash, offset)| keys.put(*hash, *offset) == Err(Full)) {
                 return Ok(ControlFlow::Break(()));
+            }
+            if n < AT_ONCE {
+                break;
             }
         }
     }

@@ -3,6 +3,9 @@
 //! A key is known by 128 bits of XXH3 under a random secret of this process: two keys are taken
 //! for one with a probability of 2^-128, also if somebody chooses them. The crate is in the tree
 //! already, under lz4; MD5, as Kafka has it, costs a hundred times as much.
+//!
+//! What remains is waiting for memory: the table is far larger than any cache. So keys are asked
+//! for many at a time, after [`KeyOffsets::touch`] has had their slots fetched side by side.
 
 use klamm_env::Random;
 use klamm_model::Offset;
@@ -12,6 +15,8 @@ use twox_hash::XxHash3_128;
 pub(super) const SLOT_BYTES: u64 = 24;
 /// Secrets of XXH3 have at least 136 bytes; the reference has 192.
 const SECRET_BYTES: usize = 192;
+/// Keys that are asked for at once: more fetches than a processor has under way at a time.
+pub(super) const AT_ONCE: usize = 64;
 /// No table is smaller.
 const SLOTS_MIN: u64 = 64;
 
@@ -39,7 +44,8 @@ impl KeySecret {
         Self { seed: random.bits(), bytes }
     }
 
-    fn hash(&self, key: &[u8]) -> u128 {
+    #[inline]
+    pub(super) fn hash(&self, key: &[u8]) -> u128 {
         XxHash3_128::oneshot_with_seed_and_secret(self.seed, &self.bytes, key)
             .expect("the secret is long enough")
     }
@@ -71,12 +77,31 @@ impl KeyOffsets {
         Self { secret: secret.clone(), slots: vec![[0; 3]; slots], len, len_max, latest_offset }
     }
 
+    /// The hash of a key, for the questions below.
+    #[inline]
+    pub(super) fn hash(&self, key: &[u8]) -> u128 {
+        self.secret.hash(key)
+    }
+
+    /// The slot where the search for a hash begins: its upper bits, scaled to the number of
+    /// slots, which may be any.
+    #[inline]
+    fn home(&self, hash: u128) -> usize {
+        (((hash >> 64) * self.slots.len() as u128) >> 64) as usize
+    }
+
+    /// Has the slots of many hashes fetched at once; says nothing.
+    #[inline]
+    pub(super) fn touch(&self, hashes: impl Iterator<Item = u128>) {
+        let fetched = hashes.fold(0, |sum, hash| sum ^ self.slots[self.home(hash)][2]);
+        std::hint::black_box(fetched);
+    }
+
     /// Where a hash is, or would be: its slot's number, and whether it is there.
     #[inline]
     fn find(&self, hash: u128) -> (usize, bool) {
         let (high, low) = ((hash >> 64) as u64, hash as u64);
-        // The upper bits, scaled to the number of slots: any number will do.
-        let mut at = ((u128::from(high) * self.slots.len() as u128) >> 64) as usize;
+        let mut at = self.home(hash);
         loop {
             let slot = &self.slots[at];
             if slot[2] == 0 {
@@ -92,9 +117,8 @@ impl KeyOffsets {
         }
     }
 
-    /// `key` is at `offset`, which is after all offsets given before.
-    pub(super) fn put(&mut self, key: &[u8], offset: Offset) -> Result<(), Full> {
-        let hash = self.secret.hash(key);
+    /// The key of `hash` is at `offset`, which is after all offsets given before.
+    pub(super) fn put(&mut self, hash: u128, offset: Offset) -> Result<(), Full> {
         let (at, is_known) = self.find(hash);
         if !is_known {
             if self.len >= self.len_max {
@@ -110,8 +134,8 @@ impl KeyOffsets {
 
     /// The last offset of a key.
     #[inline]
-    pub(super) fn last_offset(&self, key: &[u8]) -> Option<Offset> {
-        let (at, is_known) = self.find(self.secret.hash(key));
+    pub(super) fn last_offset(&self, hash: u128) -> Option<Offset> {
+        let (at, is_known) = self.find(hash);
         is_known.then(|| Offset(self.slots[at][2] as i64 - 1))
     }
 
@@ -150,18 +174,27 @@ pub(super) mod tests {
         KeySecret::new(&Counting(seed.into()))
     }
 
+    fn put(keys: &mut KeyOffsets, key: &[u8], offset: i64) -> Result<(), Full> {
+        keys.put(keys.hash(key), Offset(offset))
+    }
+
+    fn last(keys: &KeyOffsets, key: &[u8]) -> Option<Offset> {
+        let hash = keys.hash(key);
+        keys.touch([hash].into_iter());
+        keys.last_offset(hash)
+    }
+
     #[test]
     fn each_key_has_its_last_offset() {
         let mut keys = KeyOffsets::new(&secret(1), 1000, (1 << 20, 0.9));
         for offset in 0..5000_i64 {
-            let key = (offset % 997).to_string();
-            keys.put(key.as_bytes(), Offset(offset)).unwrap();
+            put(&mut keys, (offset % 997).to_string().as_bytes(), offset).unwrap();
         }
         for key in 0..997_i64 {
-            let last = (0..5000).rev().find(|offset| offset % 997 == key).unwrap();
-            assert_eq!(keys.last_offset(key.to_string().as_bytes()), Some(Offset(last)));
+            let expected = (0..5000).rev().find(|offset| offset % 997 == key).map(Offset);
+            assert_eq!(last(&keys, key.to_string().as_bytes()), expected);
         }
-        assert_eq!(keys.last_offset(b"another"), None);
+        assert_eq!(last(&keys, b"another"), None);
         assert_eq!(keys.latest_offset(), Offset(4999));
     }
 
@@ -169,20 +202,20 @@ pub(super) mod tests {
     fn a_full_table_takes_no_new_key_but_newer_offsets_of_known_ones() {
         let mut keys = KeyOffsets::new(&secret(2), 1 << 30, (SLOT_BYTES * 100, 0.5));
         for key in 0..50_i64 {
-            keys.put(&key.to_be_bytes(), Offset(key)).unwrap();
+            put(&mut keys, &key.to_be_bytes(), key).unwrap();
         }
-        assert_eq!(keys.put(b"one more", Offset(50)), Err(Full));
+        assert_eq!(put(&mut keys, b"one more", 50), Err(Full));
         assert_eq!(keys.latest_offset(), Offset(49), "what does not fit is not covered");
-        keys.put(&7_i64.to_be_bytes(), Offset(50)).unwrap();
-        assert_eq!(keys.last_offset(&7_i64.to_be_bytes()), Some(Offset(50)));
+        put(&mut keys, &7_i64.to_be_bytes(), 50).unwrap();
+        assert_eq!(last(&keys, &7_i64.to_be_bytes()), Some(Offset(50)));
         assert!((keys.utilization() - 1.0).abs() < f64::EPSILON);
     }
 
     #[test]
     fn a_table_without_room_is_full_at_once_and_still_answers() {
         let mut keys = KeyOffsets::new(&secret(3), 10, (0, 0.9));
-        assert_eq!(keys.put(b"k", Offset(0)), Err(Full));
-        assert_eq!(keys.last_offset(b"k"), None);
+        assert_eq!(put(&mut keys, b"k", 0), Err(Full));
+        assert_eq!(last(&keys, b"k"), None);
     }
 
     #[test]
