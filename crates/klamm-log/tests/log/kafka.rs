@@ -13,7 +13,7 @@ use crate::disk::MemoryDisk;
 const INDEX_BYTES: usize = 10 * 1024 * 1024;
 
 /// A fixture's files, at the same place on a disk in memory.
-fn load(kind: &str) -> (Arc<MemoryDisk>, PathBuf) {
+pub(crate) fn load(kind: &str) -> (Arc<MemoryDisk>, PathBuf) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kafka-4.3.1").join(kind);
     let disk = MemoryDisk::new();
     let mut waiting = vec![root.clone()];

@@ -1,6 +1,7 @@
 //! Compaction through the public door.
 
 mod crashes;
+mod kafka;
 mod model;
 mod rules;
 mod support;
