@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use klamm_protocol::{ApiVersionsRequest, ApiVersionsResponse};
 
 use crate::client::Client;
@@ -14,7 +16,7 @@ use crate::connection::RawConnection;
 use crate::process::{Lines, Process};
 use crate::temp_dir::TempDir;
 use crate::tools::required;
-use crate::wait::WAIT_MAX;
+use crate::wait::{WAIT_MAX, wait_until};
 
 /// How a broker is started.
 #[derive(Debug, Clone, Default)]
@@ -166,6 +168,23 @@ impl Broker {
             .and_then(|rest| rest.split_whitespace().next())
             .and_then(|number| number.parse::<u64>().ok());
         kib.unwrap_or_else(|| panic!("{path} has no {field}")) * 1024
+    }
+
+    /// Stops every thread where it is. One that waits for a device goes no further than to the end
+    /// of its system call.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.process.id());
+        wait_until("all threads to stop", WAIT_MAX, || {
+            let mut tasks = std::fs::read_dir(&tasks).expect("the broker runs");
+            let is_still = tasks.all(|task| {
+                let stat = std::fs::read_to_string(task.expect("an entry").path().join("stat"));
+                // The state is behind the name, which stands in brackets (`proc(5)`).
+                let state = stat.ok().and_then(|text| text.rsplit(") ").next()?.chars().next());
+                matches!(state, Some('T' | 'D') | None)
+            });
+            is_still.then_some(())
+        });
     }
 
     /// `kill -9`.
