@@ -451,6 +451,12 @@ impl Log {
         }
     }
 
+    /// Whether a write or sync has failed, so that nothing more is written.
+    #[must_use]
+    pub fn is_closed_for_writing(&self) -> bool {
+        self.failed
+    }
+
     /// A ticket could not be honoured: what is durable is unknown, and nothing more is appended.
     pub fn on_sync_failed(&mut self) {
         self.failed = true;

@@ -347,7 +347,9 @@ fn load_sealed(segment: &Segment, index_interval_bytes: u64) -> Result<(), LogEr
     }
     rebuild_segment(segment, index_interval_bytes)?;
     let is_large_batch_alone = last.is_some() && segment.index_is_empty();
-    if !is_large_batch_alone {
+    // Compaction may leave nothing but batches without records, which have no time.
+    let has_no_times = segment.max_timestamp().0.0 < 0 && segment.index_is_empty();
+    if !is_large_batch_alone && !has_no_times {
         tracing::warn!(file = %segment.path(LOG_SUFFIX).display(), "the indexes of a segment are missing or torn: they are made anew");
         segment.save_indexes(SaveIndexes::Whole)?;
     }

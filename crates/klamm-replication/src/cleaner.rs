@@ -3,7 +3,6 @@
 //! their pace asks.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -180,11 +179,12 @@ impl LogCleaner {
 
     fn on_failed(&self, dirty: &Dirty, error: &LogError) {
         let partition = dirty.partition.name();
-        if let LogError::Io { error: cause, .. } = error
-            && cause.kind() == io::ErrorKind::StorageFull
-        {
+        if let LogError::Full { .. } = error {
             tracing::warn!(%partition, %error, "no room to compact a log; it is tried again");
             return;
+        }
+        if dirty.partition.with_log(|log| log.is_closed_for_writing()) {
+            dirty.partition.fail(error);
         }
         tracing::error!(%partition, %error, "a log cannot be compacted; it is left as it is until the next start");
         let dir = dirty.partition.with_log(|log| log.dir().parent().map(Path::to_owned));

@@ -241,7 +241,7 @@ impl Partition {
     }
 
     /// A write or sync of its own failed, and the directory with it.
-    fn fail(&self, error: &dyn fmt::Display) {
+    pub(crate) fn fail(&self, error: &dyn fmt::Display) {
         self.has_failed.store(true, Ordering::Release);
         self.directory.fail(error);
         self.waiters.wake_all();

@@ -13,7 +13,7 @@ use klamm_model::{Offset, Timestamp};
 use super::filter::{Filter, IfEmpty, Rules, Seen, control};
 use super::keys::{AT_ONCE, Full, KeyOffsets, KeySecret};
 use super::plan::{Assessment, Joinable, group};
-use super::source::{Placed, Source, corrupt};
+use super::source::{Placed, Source, Stretch, corrupt};
 use super::state::Candidate;
 use super::swap::{Step, Swap};
 use super::target::{Target, remove_cleaned};
@@ -195,7 +195,9 @@ impl Cleaner {
                 false => segment.locate(first)?.map_or(segment.size(), |found| found.position),
             };
             let scratch = &mut self.scratch;
-            let walked = self.source.walk((segment, position), &mut *run.pace, &mut |placed| {
+            let end_offset = segments.get(i + 1).map_or(end, |next| next.base_offset);
+            let stretch = Stretch { segment, position, end_offset };
+            let walked = self.source.walk(stretch, &mut *run.pace, &mut |placed| {
                 learn_batch((&mut keys, first), &mut transactions, scratch, placed)
                     .map_err(|e| corrupt(segment, placed.position, &e))
             })?;
@@ -206,8 +208,7 @@ impl Cleaner {
                 break;
             }
             // What compaction took before is no gap.
-            let next = segments.get(i + 1).map_or(end, |next| next.base_offset);
-            keys.advance(next.plus(-1));
+            keys.advance(end_offset.plus(-1));
         }
         Ok(keys)
     }
@@ -257,7 +258,9 @@ impl Cleaner {
         for (i, segment) in group.iter().enumerate() {
             let is_last_segment = i + 1 == group.len();
             let mut written = 0;
-            let walked = self.source.walk((segment, 0), &mut *run.pace, &mut |placed| {
+            let end_offset = run.end_of(group, i);
+            let stretch = Stretch { segment, position: 0, end_offset };
+            let walked = self.source.walk(stretch, &mut *run.pace, &mut |placed| {
                 let ends_group = is_last_segment && placed.is_last;
                 let if_empty = if ends_group { IfEmpty::Keep } else { IfEmpty::Drop };
                 written += target.append(|out| {

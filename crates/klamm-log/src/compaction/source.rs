@@ -1,8 +1,10 @@
-//! The batches of a segment, read through a buffer of bounded size, each with its checksum
-//! compared: what is damaged must not decide over other records, and must not get a new checksum.
+//! The batches of a segment, read through a buffer of bounded size, each with its checksum and its
+//! offsets compared: what is damaged must not decide over other records, and must not get a new
+//! checksum.
 
 use std::ops::ControlFlow;
 
+use klamm_model::Offset;
 use klamm_records::{BatchError, BatchHeader, BatchView};
 
 use super::cleaner::{CleanError, Pace};
@@ -22,6 +24,16 @@ pub(super) struct Placed<'a> {
     pub(super) is_last: bool,
 }
 
+/// What to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stretch<'a> {
+    pub(super) segment: &'a Segment,
+    /// Where its first batch is.
+    pub(super) position: u64,
+    /// Where the next segment begins.
+    pub(super) end_offset: Offset,
+}
+
 /// The buffer.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -34,14 +46,15 @@ impl Source {
         Self { buffer: Vec::new(), chunk_bytes: chunk_bytes.max(CHUNK_BYTES_MIN) }
     }
 
-    /// Shows every batch from `position` on to `each`, until that breaks off.
+    /// Shows every batch of a stretch to `each`, until that breaks off.
     pub(super) fn walk(
         &mut self,
-        (segment, mut position): (&Segment, u64),
+        stretch: Stretch<'_>,
         pace: &mut dyn Pace,
         each: &mut dyn FnMut(&Placed<'_>) -> Result<ControlFlow<()>, CleanError>,
     ) -> Result<ControlFlow<()>, CleanError> {
-        let size = segment.size();
+        let Stretch { segment, mut position, end_offset } = stretch;
+        let (size, mut next_offset) = (segment.size(), segment.base_offset);
         let mut wanted = self.chunk_bytes;
         while position < size {
             let len = usize::try_from(size - position).map_or(wanted, |rest| rest.min(wanted));
@@ -60,6 +73,15 @@ impl Source {
                     Err(error) => return Err(corrupt(segment, at, &error)),
                 };
                 batch.check_crc().map_err(|error| corrupt(segment, at, &error))?;
+                // The checksum does not cover the base offset.
+                if batch.base_offset < next_offset || batch.next_offset() > end_offset {
+                    let (base, last) = (batch.base_offset, batch.last_offset());
+                    let what = format!(
+                        "offsets {base} to {last} are not between {next_offset} and {end_offset}"
+                    );
+                    return Err(corrupt(segment, at, &what));
+                }
+                next_offset = batch.next_offset();
                 used += batch.bytes().len();
                 let is_last = position + used as u64 == size;
                 if each(&Placed { batch, position: at, is_last })?.is_break() {

@@ -51,7 +51,7 @@ impl Target {
             file.set_len(0)?;
             Ok(file)
         };
-        let file = open().map_err(LogError::io(&path))?;
+        let file = open().map_err(LogError::growth(&path))?;
         segment.adopt(Arc::clone(&file));
         Ok(Self {
             disk: Arc::clone(disk),
@@ -95,7 +95,7 @@ impl Target {
         let path = with_suffix(&self.segment.path(LOG_SUFFIX), CLEANED_SUFFIX);
         self.file
             .write_all_at(&[IoSlice::new(&self.buffer)], self.written)
-            .map_err(LogError::io(&path))?;
+            .map_err(LogError::growth(&path))?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         if self.written > i32::MAX as u64 {
@@ -114,7 +114,7 @@ impl Target {
             self.flush()?;
         }
         let path = with_suffix(&self.segment.path(LOG_SUFFIX), CLEANED_SUFFIX);
-        self.file.sync().map_err(LogError::io(&path))?;
+        self.file.sync().map_err(LogError::growth(&path))?;
         add_time_entry(&self.segment, &mut self.indexes);
         let offsets: Vec<u8> = self.indexes.offsets.iter().flat_map(|e| e.to_bytes()).collect();
         self.write_aside(INDEX_SUFFIX, &offsets)?;
@@ -137,7 +137,7 @@ impl Target {
             file.write_all_at(&[IoSlice::new(bytes)], 0)?;
             file.sync()
         };
-        write().map_err(LogError::io(&path))
+        write().map_err(LogError::growth(&path))
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what must be there")]
 
 mod checkpoints;
+mod cleaner;
 mod disk;
 mod failures;
 mod node;

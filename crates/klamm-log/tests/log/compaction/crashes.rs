@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use klamm_log::{CleanError, Log, LogError};
+use klamm_log::{CleanError, Log, LogError, Opening};
 use klamm_model::Offset;
 
 use super::support::*;
@@ -20,6 +20,9 @@ fn filled() -> (Arc<MemoryDisk>, Mutex<Log>) {
             end(&log, i, true);
         }
     }
+    // A mark in a segment that will be replaced.
+    log.lock().unwrap().prepare_checkpoint(1).unwrap();
+    sync(&mut log.lock().unwrap(), &disk);
     roll(&log);
     append(&log, &keyed(&[("dirty", "1")]));
     sync(&mut log.lock().unwrap(), &disk);
@@ -50,6 +53,8 @@ fn a_crash_at_any_step_leaves_the_last_record_of_every_key_and_no_aborted_one() 
     for n in 0.. {
         let (disk, log) = filled();
         let recovery_point = log.lock().unwrap().recovery_point();
+        let mark = log.lock().unwrap().mark();
+        assert!(mark.is_some());
         disk.fail_after(n);
         let result = clean_at(&log, 0);
         if !disk.has_failed() {
@@ -68,6 +73,7 @@ fn a_crash_at_any_step_leaves_the_last_record_of_every_key_and_no_aborted_one() 
                 (state >> 33) % bound
             });
             let opening = unclean(if seed % 2 == 0 { recovery_point.0 } else { 0 });
+            let opening = Opening { mark: mark.filter(|_| seed % 3 == 0), ..opening };
             let opened = Log::open(&as_disk(&after), &dir(), compacted(), opening, NOW).unwrap().0;
             let opened = Mutex::new(opened);
             let found = committed(&opened);

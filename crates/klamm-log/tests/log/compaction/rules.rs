@@ -251,22 +251,25 @@ fn a_table_without_room_for_one_key_says_what_to_raise() {
 
 #[test]
 fn a_damaged_batch_is_named_and_nothing_is_replaced() {
-    let (disk, log) = filled(Codec::None);
-    let file = path("00000000000000000000.log");
-    let mut bytes = disk.bytes(&file).unwrap();
-    let second = read(log.lock().unwrap().view())[0].0.size_in_bytes();
-    bytes[second + 70] ^= 1;
-    disk.put(&file, &bytes);
-    let log = Log::open(&as_disk(&disk), &dir(), compacted(), clean(), NOW).unwrap().0;
-    let log = Mutex::new(log);
-    let names = disk.names();
-    match clean_at(&log, 0).unwrap_err() {
-        CleanError::Log(LogError::Corrupt { path, position, .. }) => {
-            assert_eq!((path, position), (file.clone(), second as u64));
+    // A bit of a record, and one of the base offset, which no checksum covers.
+    for at in [70, 3] {
+        let (disk, log) = filled(Codec::None);
+        let file = path("00000000000000000000.log");
+        let mut bytes = disk.bytes(&file).unwrap();
+        let second = read(log.lock().unwrap().view())[0].0.size_in_bytes();
+        bytes[second + at] ^= 1;
+        disk.put(&file, &bytes);
+        let log = Log::open(&as_disk(&disk), &dir(), compacted(), clean(), NOW).unwrap().0;
+        let log = Mutex::new(log);
+        let names = disk.names();
+        match clean_at(&log, 0).unwrap_err() {
+            CleanError::Log(LogError::Corrupt { path, position, .. }) => {
+                assert_eq!((path, position), (file.clone(), second as u64));
+            }
+            other => panic!("{other}"),
         }
-        other => panic!("{other}"),
+        assert_eq!((disk.names(), disk.bytes(&file).unwrap()), (names, bytes));
     }
-    assert_eq!((disk.names(), disk.bytes(&file).unwrap()), (names, bytes));
 }
 
 #[test]
