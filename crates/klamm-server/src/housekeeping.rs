@@ -1,5 +1,5 @@
 //! What has to happen now and then: retention, checkpoints, removing what was deleted. One thread
-//! that sleeps in between; an idle node wakes once a minute.
+//! that sleeps in between, on an idle node for a minute.
 
 use std::io;
 use std::sync::Arc;

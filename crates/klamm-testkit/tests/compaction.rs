@@ -147,3 +147,24 @@ fn what_was_cleaned_is_remembered_over_a_restart_and_committed_offsets_survive_i
     assert!(committed > 3 && committed <= end, "{told}");
     assert_eq!(count(&read(&mut broker.client(), "keyed"), "a"), 1);
 }
+
+#[test]
+fn threads_and_their_rest_follow_the_dynamic_configs() {
+    let options = BrokerOptions::default()
+        .with("log.cleaner.threads", "0")
+        .with("log.cleaner.backoff.ms", "3600000");
+    let broker = Broker::start_with("compaction-dynamic", options);
+    broker.client().create_topic("keyed", 1, &EAGER);
+    produce(&broker, "keyed", "a:1\na:2\na:3\n");
+    let alter = |configs: &str| {
+        let bootstrap = broker.bootstrap();
+        let brokers = ["--bootstrap-server", &bootstrap, "--entity-type", "brokers"];
+        let change = ["--entity-default", "--alter", "--add-config", configs];
+        let args = [&brokers[..], &change].concat();
+        Tools::kafka("kafka.admin.ConfigCommand", &args, b"").ok();
+    };
+    // A thread begins, looks once, and rests for an hour.
+    alter("log.cleaner.threads=1");
+    alter("log.cleaner.backoff.ms=50");
+    wait_for(&broker, "keyed", |rows| count(rows, "a") == 1);
+}
