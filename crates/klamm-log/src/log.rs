@@ -56,6 +56,9 @@ pub struct Log {
     pub(crate) saved_at: u64,
     /// Snapshots inside of segments that a later one has replaced.
     pub(crate) stray_snapshots: Vec<Offset>,
+    /// The file with the topic's id is to be synced with the first ticket. Until there is a record
+    /// nothing is lost with it, so it is not kept open.
+    pub(crate) lacks_synced_metadata: bool,
     /// The active segment's transaction index lacks entries: there was no room.
     pub(crate) lacks_aborted: bool,
     /// The file of the leader epochs may lack those that begin here or later.
@@ -85,9 +88,7 @@ impl Log {
         let mut log = Self::empty(disk, dir, config, Offset::ZERO, wall);
         if let Some(topic_id) = topic_id {
             write_partition_metadata(disk.as_ref(), dir, topic_id).map_err(LogError::io(dir))?;
-            let path = dir.join(PARTITION_METADATA);
-            let file = disk.open(&path, OpenMode::Read).map_err(LogError::io(&path))?;
-            log.unsynced.file(file, None);
+            log.lacks_synced_metadata = true;
         }
         log.unsynced.dir(dir.to_owned());
         if let Some(parent) = dir.parent() {
@@ -129,6 +130,7 @@ impl Log {
             has_new_mark: false,
             saved_at: 0,
             stray_snapshots: Vec::new(),
+            lacks_synced_metadata: false,
             lacks_aborted: false,
             epochs_lack_from: None,
             compaction: CompactionState::default(),
@@ -435,6 +437,12 @@ impl Log {
         if self.is_save_due() {
             self.save_for_restart()?;
         }
+        if std::mem::take(&mut self.lacks_synced_metadata) {
+            let path = self.dir.join(PARTITION_METADATA);
+            let opened = self.disk.open(&path, OpenMode::Read).map_err(LogError::io(&path));
+            let file = self.closing_on_failure(opened)?;
+            self.unsynced.file(file, None);
+        }
         let mark = self.mark_at(up_to);
         Ok(Some(self.unsynced.issue(self.active.open_file(), up_to, mark)))
     }
@@ -493,8 +501,21 @@ impl Log {
     /// The disk failed: the next start has to recover.
     pub fn close_clean(&mut self) -> Result<(), LogError> {
         self.check_usable()?;
+        if self.was_never_written() {
+            return Ok(());
+        }
         let result = self.write_and_sync_all();
         self.closing_on_failure(result)
+    }
+
+    /// Whether there is nothing that a sync could save: no record, no file for any.
+    fn was_never_written(&self) -> bool {
+        let end = self.log_end_offset();
+        self.active.open_file().is_none()
+            && self.active_size == 0
+            && self.view.synced_offset() == end
+            && self.view.segment_count() == 1
+            && self.lacks_synced_metadata
     }
 
     fn write_and_sync_all(&mut self) -> Result<(), LogError> {
