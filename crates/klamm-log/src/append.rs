@@ -220,13 +220,13 @@ impl Log {
     }
 
     fn write(&mut self, parts: &[&[u8]; 2]) -> Result<(), LogError> {
-        if self.active.open_file().is_none() {
+        if self.active_size == 0 && self.active.open_file().is_none() {
             let active = std::sync::Arc::clone(&self.active);
             self.create_file(&active)?;
         }
         let slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
         let path = self.active.path(LOG_SUFFIX);
-        let file = self.active.file().map_err(LogError::io(&path))?;
+        let file = self.active.file_to_write().map_err(LogError::io(&path))?;
         if let Err(error) = file.write_all_at(&slices, self.active_size) {
             // Part of the bytes may be there. If only room is wanting they are cut off again, and
             // the log goes on as it was. After any other failure nothing more is appended in this

@@ -35,6 +35,7 @@ mod log_dirs;
 mod mark;
 mod meta_properties;
 pub mod names;
+mod open_files;
 mod partition_metadata;
 mod producer_snapshot;
 mod producer_state;
@@ -65,6 +66,7 @@ pub use log_dir::{DirError, FoundPartition, LogDir};
 pub use log_dirs::{FailedDir, LogDirs, LogDirsOptions};
 pub use mark::RecoveryMark;
 pub use meta_properties::{MetaProperties, MetaPropertiesError};
+pub use open_files::OpenFiles;
 pub use partition_metadata::{
     PartitionMetadataError, read_partition_metadata, write_partition_metadata,
 };

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use klamm_env::{Disk, DiskFile, OpenMode};
+use klamm_env::{Disk, OpenMode};
 use klamm_model::{LeaderEpoch, Offset, Timestamp, TopicId};
 use klamm_records::BatchHeader;
 
@@ -15,9 +15,10 @@ use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
 use crate::mark::RecoveryMark;
 use crate::names::{
-    LEADER_EPOCHS, LOG_SUFFIX, PARTITION_METADATA, SNAPSHOT_SUFFIX, TRANSACTION_INDEX_SUFFIX,
-    base_offset, segment_file,
+    INDEX_SUFFIX, LEADER_EPOCHS, LOG_SUFFIX, PARTITION_METADATA, SNAPSHOT_SUFFIX,
+    TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX, base_offset, segment_file,
 };
+use crate::open_files::OpenFiles;
 use crate::partition_metadata::write_partition_metadata;
 use crate::producer_snapshot::encode_snapshot;
 use crate::producer_state::ProducerState;
@@ -56,6 +57,8 @@ pub struct Log {
     pub(crate) saved_at: u64,
     /// Snapshots inside of segments that a later one has replaced.
     pub(crate) stray_snapshots: Vec<Offset>,
+    /// Where its open files count.
+    pub(crate) open_files: Option<Arc<OpenFiles>>,
     /// The file with the topic's id is to be synced with the first ticket. Until there is a record
     /// nothing is lost with it, so it is not kept open.
     pub(crate) lacks_synced_metadata: bool,
@@ -130,6 +133,7 @@ impl Log {
             has_new_mark: false,
             saved_at: 0,
             stray_snapshots: Vec::new(),
+            open_files: None,
             lacks_synced_metadata: false,
             lacks_aborted: false,
             epochs_lack_from: None,
@@ -145,6 +149,13 @@ impl Log {
         let mut log = Self::empty(disk, dir, config, Offset::ZERO, Timestamp(0));
         log.failed = true;
         log
+    }
+
+    /// From now on its open files count with those of other logs, and are closed when there are
+    /// too many.
+    pub fn bound_open_files(&mut self, open_files: &Arc<OpenFiles>) {
+        self.view.segments.load().iter().for_each(|segment| segment.slot.join(open_files));
+        self.open_files = Some(Arc::clone(open_files));
     }
 
     /// What readers see; stays the same for the log's whole life.
@@ -284,17 +295,19 @@ impl Log {
     fn seal_and_begin(&mut self, wall: Timestamp) -> Result<(), LogError> {
         let (active, base) = (Arc::clone(&self.active), self.active.base_offset);
         self.add_time_entry();
-        let indexes = active.save_indexes(SaveIndexes::New)?;
+        active.save_indexes(SaveIndexes::New)?;
         let end = self.log_end_offset();
         self.take_snapshot(end)?;
         self.complete_transaction_index()?;
         let path = active.path(LOG_SUFFIX);
-        let file = Arc::clone(active.file().map_err(LogError::io(&path))?);
+        let file = active.file().map_err(LogError::io(&path))?;
         self.begin_segment(end, wall)?;
         active.drop_indexes();
         self.unsynced.file(file, Some(base));
-        indexes.into_iter().for_each(|file| self.unsynced.file(file, Some(base)));
-        self.note_transaction_index(&active)
+        active.slot.set_clean();
+        self.note_indexes(&active);
+        self.note_transaction_index(&active);
+        Ok(())
     }
 
     /// Entries that found no room in the transaction index's file are written now.
@@ -307,14 +320,18 @@ impl Log {
     }
 
     /// A segment's transaction index is to be synced, if it has one.
-    pub(crate) fn note_transaction_index(&mut self, segment: &Segment) -> Result<(), LogError> {
+    pub(crate) fn note_transaction_index(&mut self, segment: &Segment) {
         let base = segment.base_offset;
         if self.aborted.iter().any(|t| t.last_offset >= base) {
-            let path = segment.path(TRANSACTION_INDEX_SUFFIX);
-            let file = self.disk.open(&path, OpenMode::Read).map_err(LogError::io(&path))?;
-            self.unsynced.file(file, Some(base));
+            self.unsynced.path(segment.path(TRANSACTION_INDEX_SUFFIX), Some(base));
         }
-        Ok(())
+    }
+
+    /// A segment's indexes are to be synced.
+    pub(crate) fn note_indexes(&mut self, segment: &Segment) {
+        for suffix in [INDEX_SUFFIX, TIME_INDEX_SUFFIX] {
+            self.unsynced.path(segment.path(suffix), Some(segment.base_offset));
+        }
     }
 
     /// The file is made at once: its name says where the log goes on, even if all segments before
@@ -325,6 +342,9 @@ impl Log {
         wall: Timestamp,
     ) -> Result<(), LogError> {
         let next = Arc::new(Segment::new(&self.disk, &self.dir, base_offset, 0));
+        if let Some(pool) = &self.open_files {
+            next.slot.join(pool);
+        }
         *next.indexes.write().expect("no holder of this lock can panic") =
             Some(crate::segment::Indexes::default());
         if let Err(error) = self.create_file(&next) {
@@ -380,11 +400,10 @@ impl Log {
         let write = || {
             let file = self.disk.open(&path, OpenMode::Create)?;
             file.set_len(0)?;
-            file.write_all_at(&[io::IoSlice::new(&bytes)], 0)?;
-            Ok(file)
+            file.write_all_at(&[io::IoSlice::new(&bytes)], 0)
         };
-        let file: Arc<dyn DiskFile> = write().map_err(LogError::growth(&path))?;
-        self.unsynced.file(file, Some(offset));
+        write().map_err(LogError::growth(&path))?;
+        self.unsynced.path(path, Some(offset));
         self.last_snapshot = Some(offset);
         Ok(())
     }
@@ -439,12 +458,19 @@ impl Log {
         }
         if std::mem::take(&mut self.lacks_synced_metadata) {
             let path = self.dir.join(PARTITION_METADATA);
-            let opened = self.disk.open(&path, OpenMode::Read).map_err(LogError::io(&path));
-            let file = self.closing_on_failure(opened)?;
-            self.unsynced.file(file, None);
+            self.unsynced.path(path, None);
         }
         let mark = self.mark_at(up_to);
-        Ok(Some(self.unsynced.issue(self.active.open_file(), up_to, mark)))
+        // What a recovery has found may not be synced, and its file may be closed again.
+        let is_behind = up_to > self.view.synced_offset() && self.active_size > 0;
+        let active = match self.active.open_file() {
+            None if is_behind => {
+                let opened = self.active.file().map_err(LogError::io(&self.dir));
+                Some(self.closing_on_failure(opened)?)
+            }
+            open => open,
+        };
+        Ok(Some(self.unsynced.issue(active, up_to, mark)))
     }
 
     /// A ticket was honoured. An offset that no ticket had says nothing.
@@ -454,6 +480,9 @@ impl Log {
             self.advance_mark(mark);
         }
         let covered = covered.min(self.log_end_offset());
+        if covered == self.log_end_offset() {
+            self.active.slot.set_clean();
+        }
         if covered > self.view.synced_offset() {
             self.view.publish_synced(covered);
         }
@@ -521,11 +550,15 @@ impl Log {
     fn write_and_sync_all(&mut self) -> Result<(), LogError> {
         self.settle_swap()?;
         self.write_epochs_if_changed()?;
-        if self.active.open_file().is_some() {
-            self.add_time_entry();
-            self.active.save_indexes(SaveIndexes::New)?;
+        self.add_time_entry();
+        let active = Arc::clone(&self.active);
+        if active.has_unsaved_indexes()
+            || self.last_snapshot.unwrap_or(Offset::ZERO) < self.log_end_offset()
+        {
+            active.save_indexes(SaveIndexes::New)?;
+            self.note_indexes(&active);
             self.complete_transaction_index()?;
-            self.note_transaction_index(&Arc::clone(&self.active))?;
+            self.note_transaction_index(&active);
             if self.log_end_offset() > self.last_snapshot.unwrap_or(Offset::ZERO) {
                 self.take_snapshot(self.log_end_offset())?;
             }

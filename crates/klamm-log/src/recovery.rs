@@ -197,9 +197,8 @@ impl Log {
         self.saved_at = segment.last_index_position();
         let interval = self.config.index_interval_bytes;
         extend_indexes(segment, (from, interval), &mut rebuilt)?;
-        for file in segment.save_indexes(how)? {
-            self.unsynced.file(file, base);
-        }
+        segment.save_indexes(how)?;
+        self.note_indexes(segment);
         Ok((rebuilt, checked_from.unwrap_or(segment.base_offset)))
     }
 

@@ -59,11 +59,10 @@ impl Log {
             let write = || {
                 let file = self.disk.open(&path, OpenMode::Create)?;
                 file.set_len(0)?;
-                file.write_all_at(&[IoSlice::new(&bytes)], 0)?;
-                Ok(file)
+                file.write_all_at(&[IoSlice::new(&bytes)], 0)
             };
-            let file = write().map_err(LogError::growth(&path))?;
-            self.unsynced.file(file, Some(segment.base_offset));
+            write().map_err(LogError::growth(&path))?;
+            self.unsynced.path(path, Some(segment.base_offset));
         }
         Ok(())
     }

@@ -118,9 +118,8 @@ impl Log {
         if self.producers.is_empty() {
             return Ok(());
         }
-        for file in self.unsynced.files_of(start) {
-            file.sync().map_err(LogError::io(&self.dir))?;
-        }
+        let ticket = self.unsynced.ticket_of(start, start);
+        ticket.sync(self.disk.as_ref()).map_err(LogError::io(&self.dir))?;
         self.disk.sync_dir(&self.dir).map_err(LogError::io(&self.dir))
     }
 
@@ -281,7 +280,7 @@ impl Log {
             file.set_len(size)?;
             file.sync()
         };
-        last.create().and_then(shorten).map_err(LogError::io(&path))?;
+        last.create().and_then(|file| shorten(&file)).map_err(LogError::io(&path))?;
         self.unsynced.dir(self.dir.clone());
         self.active = last;
         self.active_size = size;

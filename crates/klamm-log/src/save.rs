@@ -46,12 +46,11 @@ impl Log {
     }
 
     fn save_files(&mut self) -> Result<(), LogError> {
-        let (active, base) = (Arc::clone(&self.active), Some(self.active.base_offset));
-        for file in active.save_indexes(SaveIndexes::New)? {
-            self.unsynced.file(file, base);
-        }
+        let active = Arc::clone(&self.active);
+        active.save_indexes(SaveIndexes::New)?;
+        self.note_indexes(&active);
         self.complete_transaction_index()?;
-        self.note_transaction_index(&active)?;
+        self.note_transaction_index(&active);
         let replaced = self.last_snapshot;
         self.take_snapshot(self.log_end_offset())?;
         if replaced != self.last_snapshot {

@@ -18,6 +18,7 @@ use crate::index::{
     time_floor,
 };
 use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, segment_file};
+use crate::open_files::{Slot, Use};
 
 /// Bytes read at once while batch headers are looked for.
 const SCAN_BYTES: usize = 8 * 1024;
@@ -41,8 +42,7 @@ pub(crate) struct Segment {
     pub(crate) base_offset: Offset,
     dir: PathBuf,
     disk: Arc<dyn Disk>,
-    file: OnceLock<Arc<dyn DiskFile>>,
-    opening: Mutex<()>,
+    pub(crate) slot: Arc<Slot>,
     size: AtomicU64,
     /// One lock for both: a reader must not see one batch's time with another's offset.
     max_timestamp: Mutex<(Timestamp, Offset)>,
@@ -67,8 +67,7 @@ impl Segment {
             base_offset,
             dir: dir.to_owned(),
             disk: Arc::clone(disk),
-            file: OnceLock::new(),
-            opening: Mutex::new(()),
+            slot: Arc::default(),
             size: AtomicU64::new(size),
             max_timestamp: Mutex::new((Timestamp(-1), Offset(-1))),
             first_timestamp: OnceLock::new(),
@@ -81,38 +80,40 @@ impl Segment {
         self.dir.join(segment_file(self.base_offset, suffix))
     }
 
-    /// The batches' file. It is never made here: a reader that comes late must not bring a
-    /// deleted segment back to life.
-    pub(crate) fn file(&self) -> io::Result<&Arc<dyn DiskFile>> {
-        self.opened(OpenMode::ReadWrite)
+    /// The batches' file, to be read. It is never made here: a reader that comes late must not
+    /// bring a deleted segment back to life.
+    pub(crate) fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.opened(Use::Read, OpenMode::ReadWrite)
+    }
+
+    /// The batches' file, to be written: it stays open until it is synced.
+    pub(crate) fn file_to_write(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.opened(Use::Write, OpenMode::ReadWrite)
     }
 
     /// The batches' file, made if it does not exist; for the owner.
-    pub(crate) fn create(&self) -> io::Result<&Arc<dyn DiskFile>> {
-        self.opened(OpenMode::Create)
+    pub(crate) fn create(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.opened(Use::Write, OpenMode::Create)
     }
 
-    fn opened(&self, mode: OpenMode) -> io::Result<&Arc<dyn DiskFile>> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
-        }
-        let _one_opens = self.opening.lock().expect("no holder of this lock can panic");
-        if self.file.get().is_none() {
-            let file = self.disk.open(&self.path(LOG_SUFFIX), mode)?;
-            // Nobody else can have set it: the lock is held.
-            drop(self.file.set(file));
-        }
-        Ok(self.file.get().expect("it was just set"))
+    fn opened(&self, what_for: Use, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        self.slot.file(what_for, || match self.is_retired() {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => self.disk.open(&self.path(LOG_SUFFIX), mode),
+        })
     }
 
     /// Takes a file that is open already and has, or will have, another name.
     pub(crate) fn adopt(&self, file: Arc<dyn DiskFile>) {
-        let result = self.file.set(file);
-        assert!(result.is_ok(), "a segment has one file");
+        self.slot.adopt(file);
     }
 
     /// Another segment takes its place. Whoever holds it still reads the file that is open.
     pub(crate) fn retire(&self) {
+        // Held from now on: its name will mean another file.
+        if let Err(error) = self.file_to_write() {
+            tracing::warn!(file = %self.path(LOG_SUFFIX).display(), %error, "readers of a replaced segment have to ask again");
+        }
         self.is_retired.store(true, Ordering::SeqCst);
     }
 
@@ -130,9 +131,9 @@ impl Segment {
         Ok(Some(*self.first_timestamp.get_or_init(|| first.header.max_timestamp)))
     }
 
-    /// Whether the file is open, and so may have unsynced bytes.
-    pub(crate) fn open_file(&self) -> Option<&Arc<dyn DiskFile>> {
-        self.file.get()
+    /// The file, if it is open.
+    pub(crate) fn open_file(&self) -> Option<Arc<dyn DiskFile>> {
+        self.slot.open_file()
     }
 
     /// Bytes that readers may see.
@@ -337,6 +338,15 @@ impl Segment {
             Ok(file)
         };
         write().map_err(LogError::growth(&path))
+    }
+
+    /// Whether entries are in memory only.
+    pub(crate) fn has_unsaved_indexes(&self) -> bool {
+        let indexes = self.indexes.read().expect("no holder of this lock can panic");
+        indexes.as_ref().is_some_and(|indexes| {
+            indexes.offsets.len() > indexes.offsets_saved
+                || indexes.times.len() > indexes.times_saved
+        })
     }
 
     /// Forgets the indexes in memory: they are in their files, and nothing more will be added.

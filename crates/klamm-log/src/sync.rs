@@ -14,7 +14,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use klamm_env::{Disk, DiskFile};
+use klamm_env::{Disk, DiskFile, OpenMode};
 use klamm_model::Offset;
 
 use crate::mark::RecoveryMark;
@@ -28,6 +28,9 @@ const TICKETS_MAX: usize = 64;
 pub struct SyncTicket {
     /// Files with bytes that may be in memory only.
     pub files: Vec<Arc<dyn DiskFile>>,
+    /// Files that are opened for it: so many logs may wait that they cannot all be kept open. One
+    /// that is gone was deleted since.
+    pub paths: Vec<PathBuf>,
     /// Directories with names that may be in memory only.
     pub dirs: Vec<PathBuf>,
     /// Everything below is durable when all of them are synced.
@@ -43,6 +46,12 @@ impl SyncTicket {
         for file in &self.files {
             file.sync()?;
         }
+        for path in &self.paths {
+            match disk.open(path, OpenMode::Read) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => file?.sync()?,
+            }
+        }
         for dir in &self.dirs {
             disk.sync_dir(dir)?;
         }
@@ -53,6 +62,7 @@ impl SyncTicket {
 #[derive(Debug)]
 enum Dirty {
     File { file: Arc<dyn DiskFile>, segment_base: Option<Offset> },
+    Path { path: PathBuf, segment_base: Option<Offset> },
     Dir(PathBuf),
 }
 
@@ -84,6 +94,15 @@ impl Unsynced {
         self.dirty.push((self.generation, Dirty::File { file, segment_base }));
     }
 
+    /// A small file that need not be kept open.
+    pub(crate) fn path(&mut self, path: PathBuf, segment_base: Option<Offset>) {
+        self.generation += 1;
+        self.dirty.retain(
+            |(_, dirty)| !matches!(dirty, Dirty::Path { path: known, .. } if *known == path),
+        );
+        self.dirty.push((self.generation, Dirty::Path { path, segment_base }));
+    }
+
     pub(crate) fn dir(&mut self, dir: PathBuf) {
         self.generation += 1;
         self.dirty.retain(|(_, dirty)| !matches!(dirty, Dirty::Dir(known) if *known == dir));
@@ -93,43 +112,58 @@ impl Unsynced {
     /// The segment is going: nobody needs its files.
     pub(crate) fn forget_segment(&mut self, base_offset: Offset) {
         self.dirty.retain(|(_, dirty)| {
-            !matches!(dirty, Dirty::File { segment_base: Some(base), .. } if *base == base_offset)
+            let (Dirty::File { segment_base, .. } | Dirty::Path { segment_base, .. }) = dirty
+            else {
+                return true;
+            };
+            *segment_base != Some(base_offset)
         });
     }
 
-    /// The dirty files of a segment, and the snapshot at its start.
-    pub(crate) fn files_of(&self, base_offset: Offset) -> impl Iterator<Item = &Arc<dyn DiskFile>> {
-        self.dirty.iter().filter_map(move |(_, dirty)| match dirty {
-            Dirty::File { file, segment_base: Some(base) } if *base == base_offset => Some(file),
-            _ => None,
-        })
+    /// What is to be synced of a segment, and of the snapshot at its start; nothing is forgotten.
+    pub(crate) fn ticket_of(&self, base_offset: Offset, up_to: Offset) -> SyncTicket {
+        let mut ticket =
+            SyncTicket { files: Vec::new(), paths: Vec::new(), dirs: Vec::new(), up_to };
+        for (_, dirty) in &self.dirty {
+            match dirty {
+                Dirty::File { file, segment_base } if *segment_base == Some(base_offset) => {
+                    ticket.files.push(Arc::clone(file));
+                }
+                Dirty::Path { path, segment_base } if *segment_base == Some(base_offset) => {
+                    ticket.paths.push(path.clone());
+                }
+                _ => {}
+            }
+        }
+        ticket
     }
 
     /// A ticket for everything that is dirty, and `active`; with it `mark` comes true.
     pub(crate) fn issue(
         &mut self,
-        active: Option<&Arc<dyn DiskFile>>,
+        active: Option<Arc<dyn DiskFile>>,
         up_to: Offset,
         mark: Option<RecoveryMark>,
     ) -> SyncTicket {
-        let (mut files, mut dirs) = (Vec::new(), Vec::new());
+        let (mut files, mut paths, mut dirs) = (Vec::new(), Vec::new(), Vec::new());
         for (_, dirty) in &self.dirty {
             match dirty {
                 Dirty::File { file, .. } => files.push(Arc::clone(file)),
+                Dirty::Path { path, .. } => paths.push(path.clone()),
                 Dirty::Dir(dir) => dirs.push(dir.clone()),
             }
         }
         if let Some(active) = active
-            && !files.iter().any(|file| Arc::ptr_eq(file, active))
+            && !files.iter().any(|file| Arc::ptr_eq(file, &active))
         {
-            files.push(Arc::clone(active));
+            files.push(active);
         }
         if self.issued.len() == TICKETS_MAX {
             self.issued.pop_front();
         }
         let generation = self.generation;
         self.issued.push_back(Issued { up_to, covers: up_to, generation, mark });
-        SyncTicket { files, dirs, up_to }
+        SyncTicket { files, paths, dirs, up_to }
     }
 
     /// A ticket was honoured; gives what is durable for certain. With several of the same end in

@@ -398,7 +398,7 @@ impl LogView {
         }
         let file = segment.file().map_err(LogError::io(&segment.path(crate::names::LOG_SUFFIX)))?;
         let len = u32::try_from(len).unwrap_or(u32::MAX);
-        Ok(Read { slice: Some(FileSlice { file: Arc::clone(file), position, len }) })
+        Ok(Read { slice: Some(FileSlice { file, position, len }) })
     }
 
     /// Where a leader epoch ends; see [`LeaderEpochs::end_of`].

@@ -8,10 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use klamm_env::Disk;
 use klamm_log::{
-    DirError, Flusher, FoundPartition, LogDir, LogDirs, LogError, Room, Syncable, Urgency,
+    DirError, Flusher, FoundPartition, LogDir, LogDirs, LogError, OpenFiles, Room, Syncable,
+    Urgency,
 };
 use klamm_model::DirectoryId;
 use tokio::sync::Notify;
+
+/// Segment files that a node keeps open, besides those with unsynced bytes.
+const OPEN_SEGMENT_FILES_MAX: usize = 384;
 
 /// Why the directories cannot be used.
 #[derive(Debug)]
@@ -66,6 +70,7 @@ pub struct Directory {
     has_new_marks: AtomicBool,
     marks_changed: Arc<Notify>,
     partition_count: AtomicUsize,
+    open_files: Arc<OpenFiles>,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +91,7 @@ impl Directory {
         disk: &Arc<dyn Disk>,
         dir: &Arc<LogDir>,
         min_free_bytes: Option<u64>,
-        marks_changed: &Arc<Notify>,
+        (marks_changed, open_files): (&Arc<Notify>, &Arc<OpenFiles>),
     ) -> io::Result<Self> {
         let health = Arc::new(Health::default());
         let (path, for_flusher) = (dir.path().to_owned(), Arc::clone(&health));
@@ -99,6 +104,7 @@ impl Directory {
             has_new_marks: AtomicBool::new(false),
             marks_changed: Arc::clone(marks_changed),
             partition_count: AtomicUsize::new(0),
+            open_files: Arc::clone(open_files),
         })
     }
 
@@ -123,6 +129,10 @@ impl Directory {
     #[must_use]
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    pub(crate) fn open_files(&self) -> &Arc<OpenFiles> {
+        &self.open_files
     }
 
     /// How many partitions are in it, those included that are just being deleted.
@@ -176,8 +186,9 @@ impl Directories {
         min_free_bytes: Option<u64>,
     ) -> Result<Self, OpenError> {
         let marks_changed = Arc::new(Notify::new());
-        let start =
-            |dir| Directory::start(&disk, dir, min_free_bytes, &marks_changed).map(Arc::new);
+        let open_files = OpenFiles::new(OPEN_SEGMENT_FILES_MAX);
+        let shared = (&marks_changed, &open_files);
+        let start = |dir| Directory::start(&disk, dir, min_free_bytes, shared).map(Arc::new);
         let directories: io::Result<Vec<_>> = dirs.dirs().iter().map(start).collect();
         let directories = directories.map_err(OpenError::Thread)?;
         let cluster_id = dirs.cluster_id().to_owned();

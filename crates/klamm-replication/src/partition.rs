@@ -133,11 +133,12 @@ impl Partition {
 
     fn with(
         (name, topic_id): (TopicPartition, TopicId),
-        log: Log,
+        mut log: Log,
         rules: Rules,
         (directory, unopened): (Arc<Directory>, Option<Option<Box<FoundPartition>>>),
     ) -> Arc<Self> {
         directory.on_partition_made();
+        log.bound_open_files(directory.open_files());
         let view = Arc::clone(log.view());
         let config = log.config().clone();
         Arc::new_cyclic(|myself| {

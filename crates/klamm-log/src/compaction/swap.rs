@@ -140,6 +140,11 @@ impl Log {
             self.closing_on_failure(renamed)?;
         }
         swap.new.drop_indexes();
+        // It was synced before the swap, and has its own name now.
+        swap.new.slot.set_clean();
+        if let Some(open_files) = &self.open_files {
+            swap.new.slot.join(open_files);
+        }
         self.unsynced.dir(self.dir.clone());
         Ok(())
     }

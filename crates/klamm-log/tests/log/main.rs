@@ -12,6 +12,7 @@ mod flusher;
 mod kafka;
 mod marks;
 mod model;
+mod open_files;
 mod producers;
 mod readers;
 mod recovery;
