@@ -141,6 +141,8 @@ impl Log {
         origin: Origin,
         wall: Timestamp,
     ) -> Result<Appended, AppendError> {
+        let woken = self.wake();
+        self.closing_on_failure(woken).map_err(AppendError::Disk)?;
         if origin == Origin::Client
             && let Some(known) = self.producers.check(batch.header())?
         {
@@ -178,6 +180,8 @@ impl Log {
         bytes: &[u8],
         wall: Timestamp,
     ) -> Result<Offset, FollowError> {
+        let woken = self.wake();
+        self.closing_on_failure(woken)?;
         let mut rest = bytes;
         while !rest.is_empty() {
             let log_end_offset = self.log_end_offset();

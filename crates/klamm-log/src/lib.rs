@@ -21,6 +21,7 @@
 
 mod append;
 mod checkpoint;
+mod closed;
 mod compaction;
 mod config;
 pub mod dump;
@@ -52,6 +53,7 @@ mod view;
 
 pub use append::{AppendError, Appended, FollowError, Origin};
 pub use checkpoint::{CheckpointError, OffsetCheckpoint};
+pub use closed::ClosedLog;
 pub use compaction::{
     Assessment, Candidate, CleanError, CleanReport, Cleaner, CleanerOptions, KeySecret, LogOwner,
     Pace, Stopped, filthiest,

@@ -57,6 +57,8 @@ pub struct Log {
     pub(crate) saved_at: u64,
     /// Snapshots inside of segments that a later one has replaced.
     pub(crate) stray_snapshots: Vec<Offset>,
+    /// Nothing of it was opened yet (see `closed.rs`).
+    pub(crate) is_asleep: bool,
     /// Where its open files count.
     pub(crate) open_files: Option<Arc<OpenFiles>>,
     /// The file with the topic's id is to be synced with the first ticket. Until there is a record
@@ -93,11 +95,15 @@ impl Log {
             write_partition_metadata(disk.as_ref(), dir, topic_id).map_err(LogError::io(dir))?;
             log.lacks_synced_metadata = true;
         }
-        log.unsynced.dir(dir.to_owned());
-        if let Some(parent) = dir.parent() {
-            log.unsynced.dir(parent.to_owned());
-        }
+        log.note_new_dir();
         Ok(log)
+    }
+
+    /// Its directory, and that it exists, are to be synced with the first ticket.
+    pub(crate) fn note_new_dir(&mut self) {
+        let dir = self.dir.clone();
+        self.dir.parent().map(Path::to_owned).into_iter().for_each(|dir| self.unsynced.dir(dir));
+        self.unsynced.dir(dir);
     }
 
     pub(crate) fn empty(
@@ -133,6 +139,7 @@ impl Log {
             has_new_mark: false,
             saved_at: 0,
             stray_snapshots: Vec::new(),
+            is_asleep: false,
             open_files: None,
             lacks_synced_metadata: false,
             lacks_aborted: false,
@@ -283,6 +290,7 @@ impl Log {
     /// The disk failed, or has no room for the new files: then the segment stays as it is.
     pub fn roll(&mut self, wall: Timestamp) -> Result<(), LogError> {
         self.check_usable()?;
+        self.wake()?;
         if self.active_size == 0 {
             return Ok(());
         }
@@ -386,6 +394,10 @@ impl Log {
     /// This broker leads the partition in `leader_epoch` from the end of the log on. Epochs count
     /// even if nothing is written in them (Kafka: `assignEpochStartOffset`).
     pub fn assign_leader_epoch(&mut self, leader_epoch: LeaderEpoch) {
+        let woken = self.wake();
+        if self.closing_on_failure(woken).is_err() {
+            return;
+        }
         self.epochs.assign(leader_epoch, self.log_end_offset());
         self.view.epochs.store(self.epochs.clone().into());
     }
@@ -530,7 +542,7 @@ impl Log {
     /// The disk failed: the next start has to recover.
     pub fn close_clean(&mut self) -> Result<(), LogError> {
         self.check_usable()?;
-        if self.was_never_written() {
+        if self.is_asleep || self.was_never_written() {
             return Ok(());
         }
         let result = self.write_and_sync_all();

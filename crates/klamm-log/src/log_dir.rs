@@ -9,6 +9,7 @@ use klamm_env::{Disk, DiskLock, durable};
 use klamm_model::{DirectoryId, NodeId, Offset, Timestamp, TopicId, TopicPartition};
 
 use crate::checkpoint::OffsetCheckpoint;
+use crate::closed::{self, CLOSED_LOGS, ClosedLog, ClosedLogs};
 use crate::error::{LogError, is_full};
 use crate::mark::{self, RECOVERY_MARKS, RecoveryMark};
 use crate::meta_properties::{META_PROPERTIES, MetaProperties};
@@ -112,6 +113,8 @@ pub struct FoundPartition {
     pub high_watermark: Offset,
     /// What a restart need not read.
     pub mark: Option<RecoveryMark>,
+    /// How an orderly stop has left it: then it need not be opened.
+    pub closed: Option<Box<ClosedLog>>,
 }
 
 /// A log directory that this process holds.
@@ -121,6 +124,7 @@ pub struct LogDir {
     disk: Arc<dyn Disk>,
     meta: MetaProperties,
     was_clean: bool,
+    closed: ClosedLogs,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -182,12 +186,21 @@ impl LogDir {
         let io = |error| DirError::Io { path: path.to_owned(), error };
         let marker = path.join(CLEAN_SHUTDOWN);
         let was_clean = disk.file_len(&marker).map_err(io)?.is_some();
+        let mut closed = ClosedLogs::new();
         if was_clean {
+            closed = read_closed(disk.as_ref(), path)?;
             // From here on a crash must be seen as one.
             disk.remove_file(&marker).map_err(io)?;
             disk.sync_dir(path).map_err(io)?;
         }
-        Ok(Self { path: path.to_owned(), disk: Arc::clone(disk), meta, was_clean, _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            disk: Arc::clone(disk),
+            meta,
+            was_clean,
+            closed,
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -247,9 +260,13 @@ impl LogDir {
             if &*partition.topic == klamm_model::METADATA_TOPIC {
                 continue;
             }
-            let topic_id = read_partition_metadata(self.disk.as_ref(), &dir).map_err(|error| {
-                DirError::Unreadable { path: dir.clone(), what: error.to_string() }
-            })?;
+            let closed = self.closed.get(&partition);
+            let topic_id = match closed {
+                Some((topic_id, _)) => Some(*topic_id),
+                None => read_partition_metadata(self.disk.as_ref(), &dir).map_err(|error| {
+                    DirError::Unreadable { path: dir.clone(), what: error.to_string() }
+                })?,
+            };
             found.push(FoundPartition {
                 recovery_point: at(&recovery, &partition),
                 log_start_offset: at(&starts, &partition),
@@ -258,6 +275,7 @@ impl LogDir {
                     .get(&partition)
                     .filter(|(id, _)| Some(*id) == topic_id)
                     .map(|(_, mark)| *mark),
+                closed: closed.map(|(_, closed)| Box::new(closed.clone())),
                 partition,
                 topic_id,
                 dir,
@@ -298,6 +316,21 @@ impl LogDir {
             .map_err(|error| DirError::Io { path, error })
     }
 
+    /// Writes how the logs were left, for a start after [`LogDir::mark_clean`] by the same epoch.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn write_closed(
+        &self,
+        broker_epoch: i64,
+        logs: &[(TopicPartition, TopicId, ClosedLog)],
+    ) -> Result<(), DirError> {
+        let path = self.path.join(CLOSED_LOGS);
+        let text = closed::encode(broker_epoch, logs);
+        durable::replace(self.disk.as_ref(), &path, text.as_bytes())
+            .map_err(|error| DirError::Io { path, error })
+    }
+
     /// Says that everything is in order. The last thing that a node writes.
     ///
     /// # Errors
@@ -322,5 +355,24 @@ impl LogDir {
         disk.create_dir_all(path).map_err(io)?;
         durable::replace(disk, &path.join(META_PROPERTIES), meta.to_text(wall).as_bytes())
             .map_err(io)
+    }
+}
+
+/// What the stop that wrote the clean-shutdown marker has left.
+fn read_closed(disk: &dyn Disk, path: &Path) -> Result<ClosedLogs, DirError> {
+    /// Kafka's has one short line (`CleanShutdownFileHandler`).
+    const MARKER_BYTES_MAX: u64 = 64 * 1024;
+    let marker = path.join(CLEAN_SHUTDOWN);
+    let io = |error| DirError::Io { path: marker.clone(), error };
+    let text = durable::read(disk, &marker, MARKER_BYTES_MAX).map_err(io)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let epoch = text.split_once("\"brokerEpoch\":").and_then(|(_, rest)| {
+        let rest = rest.trim_start();
+        let len = rest.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(rest.len());
+        rest[..len].parse().ok()
+    });
+    match epoch {
+        Some(epoch) => Ok(closed::read(disk, &path.join(CLOSED_LOGS), epoch)?),
+        None => Ok(ClosedLogs::new()),
     }
 }

@@ -63,7 +63,7 @@ pub(crate) enum MarksError {
 impl fmt::Display for MarksError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Version(version) => write!(f, "version '{version}' is not {VERSION}"),
+            Self::Version(version) => write!(f, "version '{version}' is not known"),
             Self::Crc => f.write_str("the checksum differs"),
             Self::Count => f.write_str("the number of lines differs from what the file says"),
             Self::Line(line) => write!(f, "line '{line}' has the wrong form"),
@@ -90,15 +90,21 @@ pub(crate) fn encode(marks: &[(TopicPartition, TopicId, RecoveryMark)]) -> Strin
             mark.time_entries,
         );
     }
+    with_crc(text)
+}
+
+/// A text with the CRC-32C of all that is before it in its last line.
+pub(crate) fn with_crc(mut text: String) -> String {
     let crc = klamm_records::crc32c(text.as_bytes());
-    let _ = writeln!(text, "{crc:08x}");
+    text.push_str(&format!("{crc:08x}\n"));
     text
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<Marks, MarksError> {
+/// A text of [`with_crc`] without its last line, if it is whole and of that version.
+pub(crate) fn checked_body<'a>(bytes: &'a [u8], expected: &str) -> Result<&'a str, MarksError> {
     let text = std::str::from_utf8(bytes).map_err(|_| MarksError::Crc)?;
     let version = text.lines().next().unwrap_or_default();
-    if version != VERSION {
+    if version != expected {
         return Err(MarksError::Version(version.chars().take(40).collect()));
     }
     let body_len = text.trim_end().rfind('\n').map_or(0, |at| at + 1);
@@ -106,6 +112,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Marks, MarksError> {
     if u32::from_str_radix(crc.trim_end(), 16) != Ok(klamm_records::crc32c(body.as_bytes())) {
         return Err(MarksError::Crc);
     }
+    Ok(body)
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<Marks, MarksError> {
+    let body = checked_body(bytes, VERSION)?;
     let mut lines = body.lines().skip(1);
     let count: usize = lines.next().and_then(|n| n.parse().ok()).ok_or(MarksError::Count)?;
     let mut marks = Marks::new();

@@ -67,6 +67,11 @@ impl Log {
         let path = dir.join(LEADER_EPOCHS);
         let epochs = read_leader_epochs(disk.as_ref(), &path)?;
         log.epochs = LeaderEpochs::new(epochs.clone().unwrap_or_default());
+        if found.is_empty() {
+            // It may never have been synced.
+            log.lacks_synced_metadata = true;
+            log.note_new_dir();
+        }
         let checked_from = match found.is_empty() {
             true => None,
             false => log.load_segments(found, opening, &mut report)?,

@@ -209,6 +209,7 @@ impl Log {
         if offset > self.log_end_offset() {
             return Err(self.out_of_range(offset));
         }
+        self.wake()?;
         if offset > self.log_start_offset() {
             self.move_start(offset);
         }
@@ -248,6 +249,7 @@ impl Log {
         if offset < self.log_start_offset() {
             return Err(self.out_of_range(offset));
         }
+        self.wake()?;
         self.settle_swap()?;
         self.view.begin_cut();
         let result = self.cut(offset, wall);
@@ -315,6 +317,7 @@ impl Log {
         wall: Timestamp,
     ) -> Result<(), LogError> {
         self.check_usable()?;
+        self.wake()?;
         self.settle_swap()?;
         self.view.begin_cut();
         let result = self.start_anew(offset, wall);

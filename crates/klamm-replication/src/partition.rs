@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use klamm_log::{
-    AppendError, Appended, Durability, FoundPartition, Limits, Log, LogConfig, LogError, LogOwner,
-    LogView, Origin, Read, ReadError, RecoveryMark, Shortage, SyncTicket, Syncable, Urgency,
+    AppendError, Appended, ClosedLog, Durability, FoundPartition, Limits, Log, LogConfig, LogError,
+    LogOwner, LogView, Origin, Read, ReadError, RecoveryMark, Shortage, SyncTicket, Syncable,
+    Urgency,
 };
 use klamm_model::{IsolationLevel, LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 use klamm_records::{Rules, ValidBatch};
@@ -306,7 +307,11 @@ impl Partition {
             }
             Err(AppendError::Disk(error)) => {
                 tracing::error!(partition = %self.name, %error, "an append failed");
-                self.fail(&error);
+                match &error {
+                    LogError::Io { .. } => self.fail(&error),
+                    // Its own files are not what they should be; the disk is sound.
+                    _ => self.has_failed.store(true, Ordering::Release),
+                }
                 Err(AppendRefused::Log(AppendError::Disk(error)))
             }
             Err(error) => Err(AppendRefused::Log(error)),
@@ -512,6 +517,13 @@ impl Partition {
         self.lock().close_clean()
     }
 
+    /// How it was left, if it is closed and the next start needs to know no more.
+    #[must_use]
+    pub(crate) fn closed(&self) -> Option<(TopicPartition, TopicId, ClosedLog)> {
+        let closed = self.lock().closed()?;
+        (!self.is_unopened()).then(|| (self.name.clone(), self.topic_id, closed))
+    }
+
     /// What the checkpoints say of it; nothing if it was not found in any directory.
     #[must_use]
     pub fn checkpoint(&self) -> Option<FoundPartition> {
@@ -527,6 +539,7 @@ impl Partition {
             log_start_offset: log.log_start_offset(),
             high_watermark: self.high_watermark(),
             mark: log.mark(),
+            closed: None,
         })
     }
 

@@ -231,6 +231,12 @@ impl Partitions {
         found: &FoundPartition,
         config: LogConfig,
     ) -> Result<Log, LogError> {
+        if let Some(closed) = &found.closed {
+            let (disk, wall) = (&self.directories.disk, self.env.clock.wall());
+            let mut log = Log::asleep(disk, &found.dir, config, closed, wall);
+            log.keep_mark(found.mark);
+            return Ok(log);
+        }
         let opening = Opening {
             was_clean: self.directories.directories[i].dir.was_clean(),
             recovery_point: found.recovery_point,
@@ -406,7 +412,8 @@ impl Partitions {
     pub fn close(&self, broker_epoch: i64) {
         self.directories.stop_flushers();
         let mut failed: Vec<PathBuf> = Vec::new();
-        for partition in self.all() {
+        let all = self.all();
+        for partition in &all {
             if let Err(error) = partition.close_clean() {
                 tracing::error!(partition = %partition.name(), %error, "a partition could not be closed in order");
                 failed.push(partition.directory().log_dir().path().to_owned());
@@ -415,7 +422,13 @@ impl Partitions {
         self.write_checkpoints();
         for directory in self.directories.all().iter().filter(|d| !d.is_offline()) {
             let is_sound = !failed.iter().any(|path| path == directory.dir.path());
-            if is_sound && let Err(error) = directory.dir.mark_clean(broker_epoch) {
+            if !is_sound {
+                continue;
+            }
+            let here = |p: &&Arc<Partition>| std::ptr::eq(&**p.directory(), &**directory);
+            let closed: Vec<_> = all.iter().filter(here).filter_map(|p| p.closed()).collect();
+            let written = directory.dir.write_closed(broker_epoch, &closed);
+            if let Err(error) = written.and_then(|()| directory.dir.mark_clean(broker_epoch)) {
                 tracing::error!(%error, "the clean shutdown could not be marked: the next start recovers");
             }
         }

@@ -59,14 +59,19 @@ impl Disk for RealDisk {
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
+            // The listing itself says what is a directory, but for links.
+            let file_type = entry.file_type()?;
+            if file_type.is_dir() {
+                entries.push(DirEntry { name, is_dir: true, len: 0 });
+                continue;
+            }
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
                 // Removed between the listing and the question.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(e),
             };
-            let is_dir = metadata.is_dir();
-            entries.push(DirEntry { name, is_dir, len: if is_dir { 0 } else { metadata.len() } });
+            entries.push(DirEntry { name, is_dir: false, len: metadata.len() });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)

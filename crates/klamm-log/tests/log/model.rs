@@ -25,6 +25,7 @@ enum Step {
     Ticket,
     Honour,
     Reopen,
+    Sleep,
     Crash(u64),
     Truncate(usize),
     DeleteRecords(usize),
@@ -43,6 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Ticket),
         1 => Just(Step::Honour),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Sleep),
         2 => any::<u64>().prop_map(Step::Crash),
         1 => (0..100_usize).prop_map(Step::Truncate),
         1 => (0..100_usize).prop_map(Step::DeleteRecords),
@@ -204,6 +206,20 @@ impl World {
         }
     }
 
+    /// Closed in order, and not touched by the next life before it is used.
+    fn sleep(&mut self) {
+        self.log.close_clean().unwrap();
+        self.write_mark();
+        self.tickets.clear();
+        self.synced = self.end;
+        let Some(closed) = self.log.closed() else { return self.reopen(true) };
+        let disk = as_disk(&self.disk);
+        let reads = self.disk.counts.of(|c| &c.reads);
+        self.log = Log::asleep(&disk, &dir(), small(), &closed, NOW);
+        self.log.keep_mark(self.mark);
+        assert_eq!(self.disk.counts.of(|c| &c.reads), reads);
+    }
+
     fn sync(&mut self) {
         sync(&mut self.log, &self.disk);
         self.synced = self.log.recovery_point().0;
@@ -241,6 +257,7 @@ impl World {
                 self.write_mark();
                 self.reopen(true);
             }
+            Step::Sleep => self.sleep(),
             Step::Crash(seed) => {
                 let mut state = seed;
                 self.disk = self.disk.crash(|n| {

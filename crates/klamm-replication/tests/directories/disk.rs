@@ -27,6 +27,8 @@ struct Rule {
 pub(crate) struct Rules {
     rules: Mutex<Vec<Rule>>,
     space: Mutex<Option<Space>>,
+    /// Files that were opened.
+    opens: Mutex<Vec<PathBuf>>,
     /// Syncs that were asked for.
     syncs: AtomicU64,
 }
@@ -61,6 +63,11 @@ impl FailingDisk {
         *self.rules.space.lock().unwrap() = Some(Space { total_bytes, usable_bytes });
     }
 
+    pub(crate) fn opens_below(&self, dir: &Path) -> usize {
+        let opens = self.rules.opens.lock().unwrap();
+        opens.iter().filter(|path| path.starts_with(dir)).count()
+    }
+
     pub(crate) fn syncs(&self) -> u64 {
         self.rules.syncs.load(Ordering::SeqCst)
     }
@@ -75,6 +82,7 @@ struct FailingFile {
 
 impl Disk for FailingDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        self.rules.opens.lock().unwrap().push(path.to_owned());
         let (file, rules) = (RealDisk.open(path, mode)?, Arc::clone(&self.rules));
         Ok(Arc::new(FailingFile { file, path: path.to_owned(), rules }))
     }

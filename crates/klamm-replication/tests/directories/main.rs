@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what must be there")]
 
+mod asleep;
 mod checkpoints;
 mod cleaner;
 mod disk;
