@@ -574,6 +574,8 @@ impl Log {
             if self.log_end_offset() > self.last_snapshot.unwrap_or(Offset::ZERO) {
                 self.take_snapshot(self.log_end_offset())?;
             }
+            // Some of these files may be new.
+            self.unsynced.dir(self.dir.clone());
         }
         let Some(ticket) = self.sync_ticket()? else { return Ok(()) };
         ticket.sync(self.disk.as_ref()).map_err(LogError::io(&self.dir))?;

@@ -335,3 +335,15 @@ proptest! {
         }
     }
 }
+
+/// Found by the property above.
+#[test]
+fn a_transaction_index_that_is_new_at_an_orderly_stop_has_its_name_on_the_disk() {
+    use Step::{Append, Crash, End, Reopen, Sync, Transact};
+    let mut world = World::new();
+    let crash = Crash(2_156_733_154_568_312_778);
+    for step in [Append(1), Reopen, Transact(6), Sync, End(6, true), Reopen, crash] {
+        world.act(step);
+        world.check();
+    }
+}
