@@ -99,6 +99,20 @@ impl Log {
         Ok(log)
     }
 
+    /// Says in the directory which topic it belongs to, where a crash or an old version has left
+    /// nothing that does (Kafka: `UnifiedLog.assignTopicId`).
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn assign_topic_id(&mut self, topic_id: TopicId) -> Result<(), LogError> {
+        let written = write_partition_metadata(self.disk.as_ref(), &self.dir, topic_id);
+        let written = written.map_err(LogError::io(&self.dir));
+        self.closing_on_failure(written)?;
+        self.lacks_synced_metadata = true;
+        self.unsynced.dir(self.dir.clone());
+        Ok(())
+    }
+
     /// Its directory, and that it exists, are to be synced with the first ticket.
     pub(crate) fn note_new_dir(&mut self) {
         let dir = self.dir.clone();

@@ -35,7 +35,8 @@ impl AbortedTransaction {
         bytes
     }
 
-    /// The entries of an index: as many as are whole and of the known version.
+    /// The entries of an index: as many as are whole, of the known version and possible. A crash
+    /// can leave zeros where entries were; a marker comes behind what it ends.
     #[must_use]
     pub(crate) fn decode(bytes: &[u8]) -> Vec<Self> {
         let mut entries = Vec::new();
@@ -47,12 +48,16 @@ impl AbortedTransaction {
             if version != VERSION {
                 break;
             }
-            entries.push(Self {
+            let entry = Self {
                 producer_id: ProducerId(field(0)),
                 first_offset: Offset(field(1)),
                 last_offset: Offset(field(2)),
                 last_stable_offset: Offset(field(3)),
-            });
+            };
+            if entry.last_offset <= entry.first_offset {
+                break;
+            }
+            entries.push(entry);
         }
         entries
     }
@@ -73,5 +78,10 @@ mod tests {
         let mut bytes = entry.to_bytes().to_vec();
         bytes.extend_from_slice(&entry.to_bytes()[..33]);
         assert_eq!(AbortedTransaction::decode(&bytes), [entry]);
+    }
+
+    #[test]
+    fn zeros_that_a_crash_left_are_no_entry() {
+        assert_eq!(AbortedTransaction::decode(&[0; 2 * ENTRY_BYTES]), []);
     }
 }

@@ -200,7 +200,7 @@ impl Partitions {
         let known =
             self.found.lock().expect("no holder of this lock can panic").remove(&wanted.name);
         let (i, opened) = match &known {
-            Some((i, found)) => (*i, self.open_log(*i, found, wanted.config.clone())),
+            Some((i, found)) => (*i, self.open_log(*i, found, &wanted)),
             None => match self.choose_directory(&wanted) {
                 Ok(i) => (i, self.create_log(i, &wanted)),
                 Err(missing) => (0, Err(missing)),
@@ -229,8 +229,9 @@ impl Partitions {
         &self,
         i: usize,
         found: &FoundPartition,
-        config: LogConfig,
+        wanted: &NewPartition,
     ) -> Result<Log, LogError> {
+        let config = wanted.config.clone();
         if let Some(closed) = &found.closed {
             let (disk, wall) = (&self.directories.disk, self.env.clock.wall());
             let mut log = Log::asleep(disk, &found.dir, config, closed, wall);
@@ -244,7 +245,11 @@ impl Partitions {
             mark: found.mark,
         };
         let wall = self.env.clock.wall();
-        let (log, report) = Log::open(&self.directories.disk, &found.dir, config, opening, wall)?;
+        let (mut log, report) =
+            Log::open(&self.directories.disk, &found.dir, config, opening, wall)?;
+        if found.topic_id.is_none() {
+            log.assign_topic_id(wanted.topic_id)?;
+        }
         if report.segments_checked > 0 {
             tracing::info!(partition = %found.partition, ?report, "log recovered");
         }

@@ -347,3 +347,16 @@ fn a_transaction_index_that_is_new_at_an_orderly_stop_has_its_name_on_the_disk()
         world.check();
     }
 }
+
+/// Found by the property above.
+#[test]
+fn zeros_in_a_transaction_index_are_nobodys_transaction() {
+    use Step::{Crash, End, Reopen, Roll, Transact};
+    let mut world = World::new();
+    let crash = Crash(13_864_691_959_271_096_399);
+    let (first, second) = (End(6, true), End(4, true));
+    for step in [Transact(6), Roll, Transact(4), Reopen, first, second, crash] {
+        world.act(step);
+        world.check();
+    }
+}

@@ -9,3 +9,4 @@ mod disk;
 mod failures;
 mod node;
 mod start;
+mod topic_ids;
