@@ -9,14 +9,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use klamm_log::LogDir;
 use klamm_model::ErrorCode;
 use klamm_protocol::describe_log_dirs_request::DescribableLogDirTopic;
 use klamm_protocol::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use klamm_protocol::{DescribeLogDirsRequest, DescribeLogDirsResponse, Listener};
-use klamm_replication::Partition;
+use klamm_replication::{Directory, Partition};
 use klamm_stdx::Str;
 
 use crate::Context;
@@ -38,7 +37,7 @@ impl Api for DescribeLogDirs {
     ) -> Reply<DescribeLogDirsResponse> {
         let wanted = wanted(&ctx, request.topics);
         let directories = ctx.partitions.directories();
-        let usable = directories.dirs().map(|dir| describe(&ctx, dir, &wanted));
+        let usable = directories.all().iter().map(|dir| describe(&ctx, dir, &wanted));
         let failed = directories.failed().iter().map(|path| failed(path));
         let results = usable.chain(failed).collect();
         DescribeLogDirsResponse { results, ..DescribeLogDirsResponse::default() }.into()
@@ -52,7 +51,12 @@ fn wanted(ctx: &Context, topics: Option<Vec<DescribableLogDirTopic>>) -> Vec<Arc
     each.filter_map(|(topic, partition)| ctx.partitions.by_name(topic, partition)).collect()
 }
 
-fn describe(ctx: &Context, dir: &LogDir, wanted: &[Arc<Partition>]) -> DescribeLogDirsResult {
+fn describe(
+    ctx: &Context,
+    directory: &Directory,
+    wanted: &[Arc<Partition>],
+) -> DescribeLogDirsResult {
+    let dir = directory.log_dir();
     let mut topics: BTreeMap<Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for partition in wanted.iter().filter(|p| is_in(p, dir.path())) {
         let lines = topics.entry(partition.name().topic.clone()).or_default();
@@ -62,7 +66,7 @@ fn describe(ctx: &Context, dir: &LogDir, wanted: &[Arc<Partition>]) -> DescribeL
             ..DescribeLogDirsPartition::default()
         });
     }
-    let is_offline = ctx.partitions.directories().is_offline(dir.directory_id());
+    let is_offline = directory.is_offline();
     let space = ctx.env.disk.space(dir.path());
     let bytes = |of: fn(&klamm_env::Space) -> u64| {
         space.as_ref().map_or(-1, |space| i64::try_from(of(space)).unwrap_or(i64::MAX))
@@ -76,7 +80,7 @@ fn describe(ctx: &Context, dir: &LogDir, wanted: &[Arc<Partition>]) -> DescribeL
             .collect(),
         total_bytes: bytes(|space| space.total_bytes),
         usable_bytes: bytes(|space| space.usable_bytes),
-        ..DescribeLogDirsResult::default()
+        is_cordoned: directory.is_cordoned(),
     }
 }
 

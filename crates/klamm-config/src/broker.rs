@@ -37,6 +37,8 @@ pub struct NodeConfig {
     pub rack: Option<String>,
     /// Where partitions are.
     pub log_dirs: Vec<PathBuf>,
+    /// Those of them that get no new partitions; `*` for all.
+    pub cordoned_log_dirs: Vec<String>,
     /// Where the metadata log is.
     pub metadata_log_dir: PathBuf,
     /// Whether feature levels in development may be chosen.
@@ -363,6 +365,7 @@ fn read_node(r: &Reader<'_>, roles: Roles) -> NodeConfig {
         rack: r.given_text("broker.rack").filter(|rack| !rack.is_empty()),
         metadata_log_dir: metadata_log_dir.unwrap_or(first),
         log_dirs,
+        cordoned_log_dirs: r.list("cordoned.log.dirs"),
         unstable_feature_versions: r.flag("unstable.feature.versions.enable"),
         shutdown_timeout_ms: r.number("klamm.shutdown.timeout.ms"),
     }

@@ -69,6 +69,7 @@ pub struct Directory {
     /// A log in it can vouch for more than the recovery checkpoint does.
     has_new_marks: AtomicBool,
     marks_changed: Arc<Notify>,
+    is_cordoned: AtomicBool,
     partition_count: AtomicUsize,
     open_files: Arc<OpenFiles>,
 }
@@ -103,6 +104,7 @@ impl Directory {
             room: Room::new(Arc::clone(disk), dir.path(), min_free_bytes),
             has_new_marks: AtomicBool::new(false),
             marks_changed: Arc::clone(marks_changed),
+            is_cordoned: AtomicBool::new(false),
             partition_count: AtomicUsize::new(0),
             open_files: Arc::clone(open_files),
         })
@@ -133,6 +135,12 @@ impl Directory {
 
     pub(crate) fn open_files(&self) -> &Arc<OpenFiles> {
         &self.open_files
+    }
+
+    /// Whether it gets no new partitions (KIP-1066).
+    #[must_use]
+    pub fn is_cordoned(&self) -> bool {
+        self.is_cordoned.load(Ordering::Relaxed)
     }
 
     /// How many partitions are in it, those included that are just being deleted.
@@ -200,6 +208,16 @@ impl Directories {
     #[must_use]
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id
+    }
+
+    /// From now on the directories that are named, `*` for all, get no new partitions, and the
+    /// others do.
+    pub fn cordon(&self, named: &[String]) {
+        for directory in &self.directories {
+            let path = directory.dir.path().as_os_str();
+            let is_named = named.iter().any(|name| name == "*" || path == name.as_str());
+            directory.is_cordoned.store(is_named, Ordering::Relaxed);
+        }
     }
 
     /// Directories of the configuration that could not be used at the start.

@@ -283,7 +283,9 @@ impl Partitions {
             return Err(LogError::Unreadable { path: path.clone(), what });
         }
         let usable = (0..dirs.len()).filter(|i| !dirs[*i].is_offline());
-        Ok(usable.min_by_key(|i| dirs[*i].partition_count()).unwrap_or(0))
+        // Where all are cordoned the controller does not ask, if it was so at the start.
+        let order = |i: &usize| (dirs[*i].is_cordoned(), dirs[*i].partition_count());
+        Ok(usable.min_by_key(order).unwrap_or(0))
     }
 
     fn make_room(&self, dir: &std::path::Path, name: &TopicPartition) -> Result<(), LogError> {

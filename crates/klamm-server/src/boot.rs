@@ -13,6 +13,7 @@ use klamm_log::LogDirs;
 use klamm_metadata::{Endpoint, MetadataImage};
 use klamm_model::BrokerEpoch;
 use klamm_raft::{QuorumOptions, SnapshotRules, Voter, VoterEndpoint};
+use klamm_replication::Directories;
 use klamm_stdx::Str;
 
 use crate::error::StartError;
@@ -193,13 +194,15 @@ pub(crate) fn join(
     env: &Env,
     config: &BrokerConfig,
     controller: &ControllerHandle,
-    dirs: &LogDirs,
+    (dirs, directories): (&LogDirs, &Directories),
     endpoints: Vec<Endpoint>,
 ) -> Result<BrokerEpoch, StartError> {
     let id = config.node.node_id;
     let was_clean = dirs.dirs().iter().all(|dir| dir.was_clean());
     let image: Arc<MetadataImage> = controller.metadata().image();
     let last_epoch = image.cluster.broker(id).map(|broker| broker.epoch);
+    let cordoned = directories.all().iter().filter(|d| d.is_cordoned());
+    let cordoned: Vec<_> = cordoned.map(|d| d.log_dir().directory_id()).collect();
     let broker = BrokerToRegister {
         id,
         cluster_id: Str::from(dirs.cluster_id()),
@@ -209,7 +212,7 @@ pub(crate) fn join(
         features: BrokerToRegister::our_features(),
         rack: config.node.rack.as_deref().map(Str::from),
         log_dirs: dirs.dirs().iter().map(|dir| dir.directory_id()).collect(),
-        cordoned_log_dirs: None,
+        cordoned_log_dirs: Some(cordoned).filter(|dirs| !dirs.is_empty()),
     };
     let epoch = controller.register_broker_blocking(broker)??;
     let metadata_offset = controller.metadata().image().provenance.next_offset.plus(-1);

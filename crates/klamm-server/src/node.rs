@@ -279,8 +279,9 @@ fn start_core(
         metadata,
         publishers: vec![Box::new(publisher)],
     })?;
-    let broker_epoch =
-        boot::join(env, config, &controller, &dirs, boot::advertised(config, bound))?;
+    let storage = (&dirs, partitions.directories());
+    let endpoints = boot::advertised(config, bound);
+    let broker_epoch = boot::join(env, config, &controller, storage, endpoints)?;
     for stray in partitions.strays() {
         tracing::warn!(dir = %stray.dir.display(), "a partition's directory belongs to no topic of the cluster; it is kept");
     }

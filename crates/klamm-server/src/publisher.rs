@@ -60,6 +60,7 @@ impl Publisher for BrokerPublisher {
 impl BrokerPublisher {
     /// Applies an image as a whole, at the start.
     pub(crate) fn publish_all(&mut self, image: &Arc<MetadataImage>) {
+        self.partitions.directories().cordon(&self.config.node.cordoned_log_dirs);
         self.on_broker_configs(image);
         let all: Vec<TopicIdPartition> = image
             .topics
@@ -170,6 +171,7 @@ impl BrokerPublisher {
             Ok(loaded) => {
                 self.topic_defaults = loaded.config.topic_defaults;
                 self.cleaners.reconfigure(&loaded.config.log);
+                self.partitions.directories().cordon(&loaded.config.node.cordoned_log_dirs);
             }
             Err(errors) => {
                 tracing::error!(%errors, "dynamic configs cannot be applied: the earlier values hold");

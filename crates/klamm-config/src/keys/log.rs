@@ -6,7 +6,7 @@ declare_configs! {
     pub(crate) static LOG;
     "log.dir": List = Is("./klamm-data"), Any, High, ReadOnly, Acted, "The log directory, when log.dirs is not set."; was Is("/tmp/kafka-logs") => "a temporary directory is no place for data";
     "log.dirs": List = Null, Any, High, ReadOnly, Acted, "Directories that hold the partitions.";
-    "cordoned.log.dirs": List = Is(""), Any, Medium, PerBroker, Accepted, "Log directories that get no new partitions.";
+    "cordoned.log.dirs": List = Is(""), Any, Medium, PerBroker, Acted, "Log directories that get no new partitions; * for all.";
     "log.dir.failure.timeout.ms": Long = Is("30000"), AtLeast(1), Low, ReadOnly, Accepted, "How long a broker may fail to tell the controller of a lost directory before it stops.";
     "num.partitions": Int = Is("1"), AtLeast(1), Medium, ReadOnly, Acted, "Partitions of a topic that is created without a number.";
     "default.replication.factor": Int = Is("1"), Any, Medium, ReadOnly, Acted, "Replicas of a topic that is created without a number.";

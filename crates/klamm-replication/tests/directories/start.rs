@@ -97,6 +97,24 @@ fn new_partitions_go_where_the_fewest_are_even_those_of_one_topic() {
 }
 
 #[test]
+fn a_cordoned_directory_gets_no_new_partitions_and_keeps_those_it_has() {
+    let storage = Storage::new("cordoned", 2);
+    let partitions = storage.open(2);
+    let kept = lead(&partitions, wanted("first", 0, Some(0)));
+    let cordoned = storage.path(0).display().to_string();
+    partitions.directories().cordon(std::slice::from_ref(&cordoned));
+    assert!(partitions.assign((0..4).map(|i| wanted("many", i, None)).collect()).is_empty());
+    let counts = || -> Vec<usize> {
+        partitions.directories().all().iter().map(|d| d.partition_count()).collect()
+    };
+    assert_eq!(counts(), [1, 4]);
+    assert!(commit(&kept, "goes on"));
+    partitions.directories().cordon(&[]);
+    assert!(partitions.assign((4..7).map(|i| wanted("many", i, None)).collect()).is_empty());
+    assert_eq!(counts(), [4, 4], "it counts again");
+}
+
+#[test]
 fn a_directory_of_somebody_else_stops_the_node() {
     let storage = Storage::new("foreign", 2);
     let path = storage.path(1);
