@@ -13,6 +13,7 @@ use crate::index::{IndexEntry, TimeIndexEntry, relative};
 use crate::log::Log;
 use crate::names::LOG_SUFFIX;
 use crate::producer_state::{Marker, SequenceError};
+use crate::seeded_bugs::{SeededBug, is_seeded};
 
 /// Who made a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -306,11 +307,14 @@ impl Log {
 
     fn add_index_entries(&mut self, header: &BatchHeader, position: u64) {
         let base = self.active.base_offset;
-        let (Some(relative_offset), Ok(position)) =
+        let (Some(mut relative_offset), Ok(position)) =
             (relative(header.last_offset(), base), u32::try_from(position))
         else {
             return;
         };
+        if is_seeded(SeededBug::IndexEntryOffByOne) {
+            relative_offset -= 1;
+        }
         let mut guard = self.active.indexes.write().expect("no holder of this lock can panic");
         let indexes = guard.get_or_insert_default();
         indexes.offsets.push(IndexEntry { relative_offset, position });

@@ -49,6 +49,15 @@ impl LeaderEpochs {
         self.is_dirty = true;
     }
 
+    /// A batch that was just checked says so. What is known from its offset on is of another life
+    /// if it differs: the file was written, and the batches that it speaks of were lost.
+    pub(crate) fn believe(&mut self, epoch: LeaderEpoch, start_offset: Offset) {
+        if epoch.0 >= 0 && self.at(start_offset) != Some(epoch) {
+            self.truncate_from_end(start_offset);
+            self.assign(epoch, start_offset);
+        }
+    }
+
     fn is_before_end(&self, start_offset: Offset) -> bool {
         self.entries.last().is_some_and(|(_, start)| start_offset >= *start)
     }

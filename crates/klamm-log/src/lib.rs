@@ -45,6 +45,7 @@ mod reload;
 mod retention;
 mod room;
 mod save;
+mod seeded_bugs;
 mod segment;
 mod sync;
 mod timestamps;
@@ -77,6 +78,8 @@ pub use producer_state::{Marker, ProducerEntry, ProducerState, RememberedBatch, 
 pub use recovery::{Opening, RecoveryReport};
 pub use retention::PendingDeletion;
 pub use room::{Room, Shortage};
+#[cfg(feature = "seeded-bugs")]
+pub use seeded_bugs::{SeededBug, with_bug};
 pub use sync::SyncTicket;
 pub use timestamps::FoundTimestamp;
 pub use transaction_index::AbortedTransaction;

@@ -23,6 +23,7 @@ use crate::partition_metadata::write_partition_metadata;
 use crate::producer_snapshot::encode_snapshot;
 use crate::producer_state::ProducerState;
 use crate::retention::PendingDeletion;
+use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::segment::{SaveIndexes, Segment};
 use crate::sync::{SyncTicket, Unsynced};
 use crate::transaction_index::AbortedTransaction;
@@ -99,21 +100,14 @@ impl Log {
         Ok(log)
     }
 
-    /// Says in the directory which topic it belongs to, where a crash or an old version has left
-    /// nothing that does (Kafka: `UnifiedLog.assignTopicId`).
-    ///
-    /// # Errors
-    /// The disk failed.
-    pub fn assign_topic_id(&mut self, topic_id: TopicId) -> Result<(), LogError> {
-        let written = write_partition_metadata(self.disk.as_ref(), &self.dir, topic_id);
-        let written = written.map_err(LogError::io(&self.dir));
-        self.closing_on_failure(written)?;
-        self.lacks_synced_metadata = true;
-        self.unsynced.dir(self.dir.clone());
-        Ok(())
+    /// Its directory, and that it exists, are to be synced with the first ticket.
+    /// The topic's id is to be synced, if it may not be.
+    pub(crate) fn note_metadata(&mut self) {
+        if std::mem::take(&mut self.lacks_synced_metadata) {
+            self.unsynced.path(self.dir.join(PARTITION_METADATA), None);
+        }
     }
 
-    /// Its directory, and that it exists, are to be synced with the first ticket.
     pub(crate) fn note_new_dir(&mut self) {
         let dir = self.dir.clone();
         self.dir.parent().map(Path::to_owned).into_iter().for_each(|dir| self.unsynced.dir(dir));
@@ -177,6 +171,20 @@ impl Log {
     pub fn bound_open_files(&mut self, open_files: &Arc<OpenFiles>) {
         self.view.segments.load().iter().for_each(|segment| segment.slot.join(open_files));
         self.open_files = Some(Arc::clone(open_files));
+    }
+
+    /// Says which topic the log belongs to, where its directory does not: a crash may have come
+    /// before the file was synced. It becomes durable with the next sync.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn assign_topic_id(&mut self, topic_id: TopicId) -> Result<(), LogError> {
+        self.check_usable()?;
+        let written = write_partition_metadata(self.disk.as_ref(), &self.dir, topic_id)
+            .map_err(LogError::io(&self.dir));
+        self.lacks_synced_metadata = true;
+        self.unsynced.dir(self.dir.clone());
+        self.closing_on_failure(written)
     }
 
     /// What readers see; stays the same for the log's whole life.
@@ -323,6 +331,11 @@ impl Log {
         self.complete_transaction_index()?;
         let path = active.path(LOG_SUFFIX);
         let file = active.file().map_err(LogError::io(&path))?;
+        if self.view.segment_count() == 1 && self.unsynced.has_dir(&self.dir) {
+            // Were the first segment's name lost and the next one's kept, the log would seem to
+            // start there.
+            self.disk.sync_dir(&self.dir).map_err(LogError::io(&self.dir))?;
+        }
         self.begin_segment(end, wall)?;
         active.drop_indexes();
         self.unsynced.file(file, Some(base));
@@ -421,17 +434,28 @@ impl Log {
         if self.last_snapshot == Some(offset) {
             return Ok(());
         }
+        let path = self.write_snapshot(offset, &self.producers)?;
+        if !is_seeded(SeededBug::SnapshotNotSynced) {
+            self.unsynced.path(path, Some(offset));
+        }
+        self.last_snapshot = Some(offset);
+        Ok(())
+    }
+
+    pub(crate) fn write_snapshot(
+        &self,
+        offset: Offset,
+        producers: &ProducerState,
+    ) -> Result<PathBuf, LogError> {
         let path = self.dir.join(segment_file(offset, SNAPSHOT_SUFFIX));
-        let bytes = encode_snapshot(&self.producers);
+        let bytes = encode_snapshot(producers);
         let write = || {
             let file = self.disk.open(&path, OpenMode::Create)?;
             file.set_len(0)?;
             file.write_all_at(&[io::IoSlice::new(&bytes)], 0)
         };
         write().map_err(LogError::growth(&path))?;
-        self.unsynced.path(path, Some(offset));
-        self.last_snapshot = Some(offset);
-        Ok(())
+        Ok(path)
     }
 
     /// Notes an aborted transaction whose marker is in the log already. If there is no room for
@@ -482,9 +506,9 @@ impl Log {
         if self.is_save_due() {
             self.save_for_restart()?;
         }
-        if std::mem::take(&mut self.lacks_synced_metadata) {
-            let path = self.dir.join(PARTITION_METADATA);
-            self.unsynced.path(path, None);
+        self.note_metadata();
+        if is_seeded(SeededBug::AcknowledgedBeforeSync) {
+            self.view.publish_synced(up_to);
         }
         let mark = self.mark_at(up_to);
         // What a recovery has found may not be synced, and its file may be closed again.
@@ -501,6 +525,10 @@ impl Log {
 
     /// A ticket was honoured. An offset that no ticket had says nothing.
     pub fn on_synced(&mut self, up_to: Offset) {
+        if self.failed {
+            // After a failed sync another one may succeed although the pages are gone.
+            return;
+        }
         let Some((covered, mark)) = self.unsynced.honoured(up_to) else { return };
         if let Some(mark) = mark {
             self.advance_mark(mark);
@@ -528,6 +556,9 @@ impl Log {
     /// Everything below need not be looked at after a crash.
     #[must_use]
     pub fn recovery_point(&self) -> Offset {
+        if is_seeded(SeededBug::CheckpointAheadOfData) {
+            return self.log_end_offset();
+        }
         let synced = self.view.synced_offset();
         self.epochs_lack_from.map_or(synced, |offset| synced.min(offset))
     }
@@ -585,6 +616,8 @@ impl Log {
             self.note_indexes(&active);
             self.complete_transaction_index()?;
             self.note_transaction_index(&active);
+            // Some of these names may be new.
+            self.unsynced.dir(self.dir.clone());
             if self.log_end_offset() > self.last_snapshot.unwrap_or(Offset::ZERO) {
                 self.take_snapshot(self.log_end_offset())?;
             }

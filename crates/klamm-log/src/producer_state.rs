@@ -7,6 +7,7 @@ use std::fmt;
 use klamm_model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use klamm_records::{BatchHeader, Producer};
 
+use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::transaction_index::AbortedTransaction;
 
 /// Batches remembered of each producer; a client has no more in flight.
@@ -167,7 +168,8 @@ impl ProducerState {
         let entry = self.entry(producer);
         entry.last_timestamp = header.max_timestamp;
         if let Some(last_sequence) = header.last_sequence() {
-            if entry.batches.len() == BATCHES_MAX {
+            let lost = usize::from(is_seeded(SeededBug::DuplicateWindowOffByOne));
+            if entry.batches.len() == BATCHES_MAX - lost {
                 entry.batches.pop_front();
             }
             entry.batches.push_back(RememberedBatch {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use klamm_env::Disk;
-use klamm_model::{LeaderEpoch, Offset, Timestamp};
+use klamm_model::{Offset, Timestamp};
 use klamm_records::{BatchHeader, BatchView};
 
 use crate::checkpoint::read_leader_epochs;
@@ -22,6 +22,7 @@ use crate::listing::{list_segments, remove_files};
 use crate::log::Log;
 use crate::mark::RecoveryMark;
 use crate::names::{LEADER_EPOCHS, LOG_SUFFIX};
+use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::segment::{HeaderScan, Indexes, SaveIndexes, Segment};
 
 /// What is known of a log before it is opened.
@@ -66,19 +67,20 @@ impl Log {
         let mut report = RecoveryReport::default();
         let path = dir.join(LEADER_EPOCHS);
         let epochs = read_leader_epochs(disk.as_ref(), &path)?;
-        log.epochs = LeaderEpochs::new(epochs.clone().unwrap_or_default());
+        log.epochs = LeaderEpochs::new(epochs.unwrap_or_default());
         if found.is_empty() {
             // It may never have been synced.
             log.lacks_synced_metadata = true;
             log.note_new_dir();
         }
         let checked_from = match found.is_empty() {
-            true => None,
+            true => {
+                // Of a log that is gone.
+                log.remove_snapshots_after(Offset(-1))?;
+                None
+            }
             false => log.load_segments(found, opening, &mut report)?,
         };
-        if epochs.is_none() {
-            log.epochs_from_batches()?;
-        }
         log.finish_opening(opening, checked_from, wall)?;
         if checked_from.is_none() {
             log.saved_at = log.active_size;
@@ -105,12 +107,21 @@ impl Log {
             let is_settled = is_settled(next, &opening);
             let rebuilt = match next {
                 Some(next) if is_settled => {
-                    load_sealed(&segment, self.config.index_interval_bytes)?;
+                    if load_sealed(&segment, self.config.index_interval_bytes)? == Indexed::Anew {
+                        self.note_indexes(&segment);
+                    }
                     end = next;
                     kept.push(segment);
                     continue;
                 }
-                None if is_settled => load_active(&segment, self.config.index_interval_bytes)?,
+                None if is_settled => {
+                    let (rebuilt, indexed) =
+                        load_active(&segment, self.config.index_interval_bytes)?;
+                    if indexed == Indexed::Anew {
+                        self.note_indexes(&segment);
+                    }
+                    rebuilt
+                }
                 _ => {
                     let (rebuilt, from) = self.recover_segment(&segment, &opening, report)?;
                     checked_from.get_or_insert(from);
@@ -147,12 +158,12 @@ impl Log {
         report: &mut RecoveryReport,
     ) -> Result<(), LogError> {
         // Newest first: a crash meanwhile leaves no gap.
-        for lost in lost.into_iter().rev() {
+        for lost in lost.iter().rev() {
             report.bytes_cut += lost.size();
             tracing::warn!(file = %lost.path(LOG_SUFFIX).display(), bytes = lost.size(), "a segment behind a torn one was dropped");
-            remove_files(self.disk.as_ref(), &lost)?;
-            // Their names must not come back behind what is appended next.
-            self.unsynced.dir(self.dir.clone());
+            remove_files(self.disk.as_ref(), lost)?;
+            // Each is gone before the next, and none comes back behind what is appended next.
+            self.disk.sync_dir(&self.dir).map_err(LogError::io(&self.dir))?;
         }
         Ok(())
     }
@@ -204,16 +215,51 @@ impl Log {
         extend_indexes(segment, (from, interval), &mut rebuilt)?;
         segment.save_indexes(how)?;
         self.note_indexes(segment);
+        if end > opening.recovery_point {
+            // The last life may have ended before it synced what is whole.
+            self.unsynced.path(segment.path(LOG_SUFFIX), Some(segment.base_offset));
+        }
         Ok((rebuilt, checked_from.unwrap_or(segment.base_offset)))
     }
 
-    fn epochs_from_batches(&mut self) -> Result<(), LogError> {
-        for segment in self.view.segments.load().iter() {
-            let mut scan = HeaderScan::new(segment, 0);
-            while let Some(found) = scan.next()? {
-                self.epochs.assign(found.header.partition_leader_epoch, found.header.base_offset);
+    /// What a life before this one wrote may be in the page cache only: names, snapshots and the
+    /// topic's id are synced with the next ticket.
+    fn note_unsynced(
+        &mut self,
+        opening: Opening,
+        checked_from: Option<Offset>,
+    ) -> Result<(), LogError> {
+        self.note_new_dir();
+        let from = checked_from.unwrap_or(self.log_end_offset());
+        for (offset, path) in self.snapshots()? {
+            if offset >= from {
+                self.unsynced.path(path, Some(offset));
             }
         }
+        self.lacks_synced_metadata |= opening.recovery_point == Offset::ZERO;
+        Ok(())
+    }
+
+    /// The epochs of batches that are before all known ones. The file may say more than the
+    /// checkpoint of the log's start: then records are there again that it has forgotten.
+    fn add_epochs_of_first_batches(&mut self) -> Result<(), LogError> {
+        let known = self.epochs.entries().to_vec();
+        let known_from = known.first().map_or(Offset(i64::MAX), |(_, start)| *start);
+        if known_from <= self.log_start_offset() {
+            return Ok(());
+        }
+        let mut epochs = LeaderEpochs::cleared();
+        'all: for segment in self.view.segments.load().iter() {
+            let mut scan = HeaderScan::new(segment, 0);
+            while let Some(found) = scan.next()? {
+                if found.header.base_offset >= known_from {
+                    break 'all;
+                }
+                epochs.assign(found.header.partition_leader_epoch, found.header.base_offset);
+            }
+        }
+        known.into_iter().for_each(|(epoch, start)| epochs.assign(epoch, start));
+        self.epochs = epochs;
         Ok(())
     }
 
@@ -242,6 +288,7 @@ impl Log {
         self.epochs.truncate_from_end(end);
         let start = opening.log_start_offset.max(self.log_start_offset());
         self.view.publish_start(start);
+        self.add_epochs_of_first_batches()?;
         self.epochs.truncate_from_start(start);
         self.view.epochs.store(self.epochs.clone().into());
         self.remove_snapshots_after(end)?;
@@ -249,6 +296,8 @@ impl Log {
         self.reload_producers(checked_from)?;
         if opening.was_clean {
             self.mark = opening.mark.filter(|mark| self.is_at_end(mark));
+        } else {
+            self.note_unsynced(opening, checked_from)?;
         }
         let vouched = self.mark.map_or(Offset::ZERO, |mark| mark.offset);
         let synced = match opening.was_clean {
@@ -335,11 +384,18 @@ fn resume(segment: &Segment, mark: RecoveryMark) -> Result<Option<Rebuilt>, LogE
     }
 }
 
+/// Whether index files were written, and are to be synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Indexed {
+    AsFound,
+    Anew,
+}
+
 /// A segment that is trusted. Its indexes are looked at from the end only; what they do not say,
 /// or say wrongly, is found out from the batches.
-fn load_sealed(segment: &Segment, index_interval_bytes: u64) -> Result<(), LogError> {
+fn load_sealed(segment: &Segment, index_interval_bytes: u64) -> Result<Indexed, LogError> {
     if segment.size() == 0 {
-        return Ok(());
+        return Ok(Indexed::AsFound);
     }
     let last = segment.last_time_entry()?;
     if let Some(last) = last
@@ -347,37 +403,42 @@ fn load_sealed(segment: &Segment, index_interval_bytes: u64) -> Result<(), LogEr
     {
         let offset = segment.base_offset.plus(i64::from(last.relative_offset));
         segment.publish_timestamp(last.timestamp, offset);
-        return Ok(());
+        return Ok(Indexed::AsFound);
     }
     rebuild_segment(segment, index_interval_bytes)?;
     let is_large_batch_alone = last.is_some() && segment.index_is_empty();
     // Compaction may leave nothing but batches without records, which have no time.
     let has_no_times = segment.max_timestamp().0.0 < 0 && segment.index_is_empty();
+    let mut indexed = Indexed::AsFound;
     if !is_large_batch_alone && !has_no_times {
         tracing::warn!(file = %segment.path(LOG_SUFFIX).display(), "the indexes of a segment are missing or torn: they are made anew");
         segment.save_indexes(SaveIndexes::Whole)?;
+        indexed = Indexed::Anew;
     }
     segment.drop_indexes();
-    Ok(())
+    Ok(indexed)
 }
 
 /// The active segment after an orderly stop: its indexes are in their files, and only what is
 /// behind the last entry is read. Whatever does not fit together is found out from the batches.
-fn load_active(segment: &Segment, index_interval_bytes: u64) -> Result<Rebuilt, LogError> {
+fn load_active(
+    segment: &Segment,
+    index_interval_bytes: u64,
+) -> Result<(Rebuilt, Indexed), LogError> {
     let offsets = segment.read_index()?;
     let times = segment.read_time_index()?;
     let is_plausible = offsets.last().is_none_or(|last| u64::from(last.position) < segment.size());
     let has_indexes = segment.size() <= index_interval_bytes || !offsets.is_empty();
     if is_plausible && has_indexes && !times.is_empty() {
         match load_behind_indexes(segment, offsets, times) {
-            Ok(Some(rebuilt)) => return Ok(rebuilt),
+            Ok(Some(rebuilt)) => return Ok((rebuilt, Indexed::AsFound)),
             Ok(None) | Err(LogError::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
     }
     let rebuilt = rebuild_segment(segment, index_interval_bytes)?;
     segment.save_indexes(SaveIndexes::Whole)?;
-    Ok(rebuilt)
+    Ok((rebuilt, Indexed::Anew))
 }
 
 /// `None` if the indexes and the batches contradict each other.
@@ -496,18 +557,18 @@ fn valid_bytes(
     let file = segment.file().map_err(LogError::io(&path))?;
     let chunk = usize::try_from(size - position).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
     let mut buffer = vec![0; chunk];
+    let mut last_position = position;
     loop {
         let n = file.read_at(&mut buffer, position).map_err(LogError::io(&path))?;
         let mut used = 0;
         while let Ok(batch) = BatchView::parse(&buffer[used..n]) {
-            if batch.check_crc().is_err() || batch.header().base_offset < next_offset {
+            let is_whole = is_seeded(SeededBug::CrcSkipped) || batch.check_crc().is_ok();
+            if !is_whole || batch.header().base_offset < next_offset {
                 return Ok((position + used as u64, next_offset));
             }
             next_offset = batch.header().next_offset();
-            let epoch = batch.header().partition_leader_epoch;
-            if epoch > epochs.latest().unwrap_or(LeaderEpoch(-1)) {
-                epochs.assign(epoch, batch.header().base_offset);
-            }
+            epochs.believe(batch.header().partition_leader_epoch, batch.header().base_offset);
+            last_position = position + used as u64;
             used += batch.header().size_in_bytes();
         }
         position += used as u64;
@@ -519,6 +580,9 @@ fn valid_bytes(
             BatchHeader::parse(&buffer[used..n]).map_or(0, |header| header.size_in_bytes());
         let is_there = needed > buffer.len() && position + needed as u64 <= size;
         if !is_there || used > 0 {
+            if is_seeded(SeededBug::RecoveryCutsValidBatch) && position > 0 {
+                return Ok((last_position, next_offset));
+            }
             return Ok((position, next_offset));
         }
         buffer.resize(needed, 0);

@@ -67,7 +67,7 @@ impl Log {
         Ok(())
     }
 
-    fn snapshots(&self) -> Result<Vec<(Offset, PathBuf)>, LogError> {
+    pub(crate) fn snapshots(&self) -> Result<Vec<(Offset, PathBuf)>, LogError> {
         let entries = self.disk.list(&self.dir).map_err(LogError::io(&self.dir))?;
         let offset =
             |name: &str| base_offset(name, SNAPSHOT_SUFFIX).map(|o| (o, self.dir.join(name)));
@@ -106,10 +106,12 @@ impl Log {
         let mut from = first.unwrap_or(self.log_start_offset());
         self.producers = ProducerState::default();
         let newest_believed = checked_from.unwrap_or(self.log_end_offset());
+        self.last_snapshot = self.last_snapshot.filter(|offset| *offset <= newest_believed);
         for (offset, path) in self.snapshots()?.into_iter().rev() {
             if offset > newest_believed {
-                // What a crash may have left of it is written anew when its time comes.
-                self.last_snapshot = self.last_snapshot.filter(|last| *last < offset);
+                // Of batches that may have been lost, or of another life before them: it is written
+                // anew when its time comes.
+                self.disk.remove_file(&path).map_err(LogError::io(&path))?;
                 continue;
             }
             self.last_snapshot = Some(offset);
@@ -140,6 +142,38 @@ impl Log {
         }
         self.publish_first_unstable();
         Ok(())
+    }
+
+    /// Writes the snapshot at the start of a segment again if a crash took it: without it nobody
+    /// would know the producers of the batches before, once those are deleted.
+    pub(crate) fn missing_snapshot_at(&self, start: Offset) -> Result<Option<PathBuf>, LogError> {
+        let mut producers = ProducerState::default();
+        let mut from = Offset(-1);
+        for (offset, path) in self.snapshots()?.into_iter().rev().filter(|(o, _)| *o <= start) {
+            let bytes = durable::read(self.disk.as_ref(), &path, SNAPSHOT_BYTES_MAX)
+                .map_err(LogError::io(&path))?;
+            if let Ok(state) = decode_snapshot(&bytes.unwrap_or_default()) {
+                if offset == start {
+                    return Ok(None);
+                }
+                (producers, from) = (state, offset);
+                break;
+            }
+        }
+        for segment in self.view.segments.load().iter().filter(|s| s.base_offset < start) {
+            let mut scan = HeaderScan::new(segment, 0);
+            while let Some(found) = scan.next()? {
+                let header = &found.header;
+                if header.base_offset < from || header.producer.is_none() {
+                    continue;
+                }
+                match read_marker(segment, found.position, header)? {
+                    Some(marker) => drop(producers.on_marker(header, marker)),
+                    None => producers.on_appended(header),
+                }
+            }
+        }
+        self.write_snapshot(start, &producers).map(Some)
     }
 
     fn replay_producers(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use klamm_env::DiskFile;
+use klamm_env::{DiskFile, OpenMode};
 use klamm_model::{Offset, Timestamp};
 
 use crate::epochs::LeaderEpochs;
@@ -15,6 +15,7 @@ use crate::names::{
 };
 use crate::producer_state::ProducerState;
 use crate::recovery::rebuild_segment;
+use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::segment::{SaveIndexes, Segment};
 
 /// Files that were renamed and wait to be removed, so that readers can finish.
@@ -105,7 +106,10 @@ impl Log {
         let mut segments = Vec::clone(&self.view.segments.load());
         let doomed: Vec<Arc<Segment>> = segments.drain(..n).collect();
         let start = segments.first().map_or(self.log_end_offset(), |segment| segment.base_offset);
-        self.sync_snapshot_at(start)?;
+        // A crash may come when only some of them are gone.
+        for next in doomed.iter().skip(1).map(|segment| segment.base_offset).chain([start]) {
+            self.sync_snapshot_at(next)?;
+        }
         self.move_start(start.max(self.log_start_offset()));
         self.view.segments.store(Arc::new(segments));
         // Oldest first, so that a crash leaves no gap.
@@ -118,9 +122,13 @@ impl Log {
         if self.producers.is_empty() {
             return Ok(());
         }
+        if let Some(path) = self.missing_snapshot_at(start)? {
+            let synced = self.disk.open(&path, OpenMode::Read).and_then(|file| file.sync());
+            synced.map_err(LogError::io(&path))?;
+        }
         let ticket = self.unsynced.ticket_of(start, start);
         ticket.sync(self.disk.as_ref()).map_err(LogError::io(&self.dir))?;
-        self.disk.sync_dir(&self.dir).map_err(LogError::io(&self.dir))
+        self.sync_names()
     }
 
     fn move_start(&mut self, start: Offset) {
@@ -144,6 +152,9 @@ impl Log {
             for suffix in [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX] {
                 self.doom_file(&segment.path(suffix), &mut files)?;
             }
+            // Names change on the disk in any order. Without this a crash could leave a gap, or a
+            // segment whose batches say less of producers than the snapshot at its start did.
+            self.sync_names()?;
             let snapshot = self.dir.join(segment_file(segment.base_offset, SNAPSHOT_SUFFIX));
             self.doom_file(&snapshot, &mut files)?;
         }
@@ -159,6 +170,10 @@ impl Log {
         let delay = i64::try_from(self.config.file_delete_delay_ms).unwrap_or(i64::MAX);
         let due = Timestamp(wall.0.saturating_add(delay));
         self.pending_deletions.push(PendingDeletion { files, due });
+    }
+
+    fn sync_names(&self) -> Result<(), LogError> {
+        self.disk.sync_dir(&self.dir).map_err(LogError::io(&self.dir))
     }
 
     pub(crate) fn doom_file(&self, path: &Path, files: &mut Vec<PathBuf>) -> Result<(), LogError> {
@@ -283,11 +298,12 @@ impl Log {
             file.sync()
         };
         last.create().and_then(|file| shorten(&file)).map_err(LogError::io(&path))?;
-        self.unsynced.dir(self.dir.clone());
         self.active = last;
         self.active_size = size;
         self.saved_at = size;
-        self.rebuild_after_cut(end)
+        self.rebuild_after_cut(end)?;
+        // What was cut off, and what was known of it, does not come back under its old name.
+        self.sync_names()
     }
 
     /// Indexes, epochs, transactions and producers as of the new end.
@@ -300,14 +316,19 @@ impl Log {
         self.bytes_since_index = rebuilt.bytes_since_index;
         self.first_timestamp = rebuilt.first_timestamp;
         active.save_indexes(SaveIndexes::Whole)?;
+        self.note_indexes(&active);
         self.aborted.retain(|t| t.last_offset < end);
         self.save_aborted(active.base_offset)?;
         self.view.aborted.store(Arc::new(self.aborted.clone()));
+        if is_seeded(SeededBug::TruncationKeepsProducers) {
+            return Ok(());
+        }
         self.reload_producers(None)
     }
 
     /// Drops all there is and goes on at `offset` (Kafka: `truncateFullyAndStartAt`): what a
-    /// follower does whose leader has nothing left of what would come next.
+    /// follower does whose leader has nothing left of what would come next. As before any cut, the
+    /// recovery point is lowered first, to the log's start.
     ///
     /// # Errors
     /// The disk failed.
@@ -335,7 +356,14 @@ impl Log {
         self.view.segments.store(Arc::default());
         self.doom(doomed.iter().rev(), wall)?;
         self.remove_snapshots_after(Offset(-1))?;
+        // No new segment beside what the old ones said of producers.
+        self.sync_names()?;
         self.begin_segment(offset, wall)?;
+        // Nothing of the old log comes back, and the recovery point that follows is true.
+        self.note_metadata();
+        let ticket = self.unsynced.issue(self.active.open_file(), offset, None);
+        ticket.sync(self.disk.as_ref()).map_err(LogError::io(&self.dir))?;
+        self.unsynced.honoured(offset);
         self.epochs = LeaderEpochs::cleared();
         self.view.epochs.store(self.epochs.clone().into());
         self.producers = ProducerState::default();

@@ -11,13 +11,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm_env::{Disk, DiskFile, OpenMode};
 use klamm_model::Offset;
 
 use crate::mark::RecoveryMark;
+use crate::seeded_bugs::{SeededBug, is_seeded};
 
 /// Tickets whose outcome was not reported. A flusher has one at a time; whoever never reports
 /// loses the oldest, and with it only the news that something is durable.
@@ -44,7 +45,10 @@ impl SyncTicket {
     /// The first failed sync; it must not be retried.
     pub fn sync(&self, disk: &dyn Disk) -> io::Result<()> {
         for file in &self.files {
-            file.sync()?;
+            match file.sync() {
+                Err(_) if is_seeded(SeededBug::FailedSyncRetried) => file.sync()?,
+                outcome => outcome?,
+            }
         }
         for path in &self.paths {
             match disk.open(path, OpenMode::Read) {
@@ -104,9 +108,16 @@ impl Unsynced {
     }
 
     pub(crate) fn dir(&mut self, dir: PathBuf) {
+        if is_seeded(SeededBug::DirectoryNotSynced) {
+            return;
+        }
         self.generation += 1;
         self.dirty.retain(|(_, dirty)| !matches!(dirty, Dirty::Dir(known) if *known == dir));
         self.dirty.push((self.generation, Dirty::Dir(dir)));
+    }
+
+    pub(crate) fn has_dir(&self, dir: &Path) -> bool {
+        self.dirty.iter().any(|(_, dirty)| matches!(dirty, Dirty::Dir(known) if known == dir))
     }
 
     /// The segment is going: nobody needs its files.

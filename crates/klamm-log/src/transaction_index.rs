@@ -45,16 +45,14 @@ impl AbortedTransaction {
             let field = |i: usize| {
                 i64::from_be_bytes(*chunk[2 + 8 * i..].first_chunk().expect("entries are whole"))
             };
-            if version != VERSION {
-                break;
-            }
             let entry = Self {
                 producer_id: ProducerId(field(0)),
                 first_offset: Offset(field(1)),
                 last_offset: Offset(field(2)),
                 last_stable_offset: Offset(field(3)),
             };
-            if entry.last_offset <= entry.first_offset {
+            // A marker comes after what it ends: zeros that a crash left are no entry.
+            if version != VERSION || entry.last_offset <= entry.first_offset {
                 break;
             }
             entries.push(entry);
@@ -78,10 +76,8 @@ mod tests {
         let mut bytes = entry.to_bytes().to_vec();
         bytes.extend_from_slice(&entry.to_bytes()[..33]);
         assert_eq!(AbortedTransaction::decode(&bytes), [entry]);
-    }
-
-    #[test]
-    fn zeros_that_a_crash_left_are_no_entry() {
-        assert_eq!(AbortedTransaction::decode(&[0; 2 * ENTRY_BYTES]), []);
+        bytes.truncate(ENTRY_BYTES);
+        bytes.extend_from_slice(&[0; 3 * ENTRY_BYTES]);
+        assert_eq!(AbortedTransaction::decode(&bytes), [entry], "zeros are no entry");
     }
 }

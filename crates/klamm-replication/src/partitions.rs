@@ -231,9 +231,9 @@ impl Partitions {
         found: &FoundPartition,
         wanted: &NewPartition,
     ) -> Result<Log, LogError> {
-        let config = wanted.config.clone();
+        let (wall, config) = (self.env.clock.wall(), wanted.config.clone());
         if let Some(closed) = &found.closed {
-            let (disk, wall) = (&self.directories.disk, self.env.clock.wall());
+            let disk = &self.directories.disk;
             let mut log = Log::asleep(disk, &found.dir, config, closed, wall);
             log.keep_mark(found.mark);
             return Ok(log);
@@ -244,7 +244,6 @@ impl Partitions {
             log_start_offset: found.log_start_offset,
             mark: found.mark,
         };
-        let wall = self.env.clock.wall();
         let (mut log, report) =
             Log::open(&self.directories.disk, &found.dir, config, opening, wall)?;
         if found.topic_id.is_none() {

@@ -101,7 +101,7 @@ fn leftovers(source: &Source, findings: &mut Vec<Finding>) {
             findings.push(Finding::new(place(), "tests do not sleep: wait for what must happen"));
         }
     }
-    let prints = ["klamm-cli", "klamm-testkit", "klamm-bench"];
+    let prints = ["klamm-cli", "klamm-testkit", "klamm-bench", "klamm-sim"];
     if source.path.starts_with("crates/")
         && !source.crate_name().is_some_and(|name| prints.contains(&name))
     {

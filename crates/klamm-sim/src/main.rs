@@ -1,0 +1,48 @@
+//! `klamm-sim seed N` runs one seed and tells what it did; `klamm-sim seeds FROM COUNT` runs many
+//! and stops at the first that breaks a promise.
+
+use std::process::ExitCode;
+
+use klamm_sim::campaign;
+
+const USAGE: &str = "usage: klamm-sim seed N | klamm-sim seeds FROM COUNT";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["seed", seed] => number(seed).and_then(one),
+        ["seeds", from, count] => {
+            number(from).and_then(|from| number(count).and_then(|count| many(from, count)))
+        }
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => {
+            eprintln!("{what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("'{text}' is no number; {USAGE}"))
+}
+
+fn one(seed: u64) -> Result<(), String> {
+    campaign::random(seed).map_err(|violation| {
+        violation.story.iter().for_each(|line| println!("{line}"));
+        violation.to_string()
+    })?;
+    println!("seed {seed}: every promise was kept");
+    Ok(())
+}
+
+fn many(from: u64, count: u64) -> Result<(), String> {
+    for seed in from..from.saturating_add(count) {
+        campaign::random(seed).map_err(|violation| violation.to_string())?;
+    }
+    println!("{count} seeds from {from} on: every promise was kept");
+    Ok(())
+}
