@@ -58,8 +58,10 @@ impl Log {
             }
             let write = || {
                 let file = self.disk.open(&path, OpenMode::Create)?;
-                file.set_len(0)?;
-                file.write_all_at(&[IoSlice::new(&bytes)], 0)
+                // Never shorter than it was vouched to be: what is on the disk of it is the
+                // same before and after.
+                file.write_all_at(&[IoSlice::new(&bytes)], 0)?;
+                file.set_len(bytes.len() as u64)
             };
             write().map_err(LogError::growth(&path))?;
             self.unsynced.path(path, Some(segment.base_offset));
