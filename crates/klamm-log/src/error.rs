@@ -77,7 +77,12 @@ impl fmt::Display for LogError {
                 path.display()
             ),
             Self::Corrupt { path, position, what } => {
-                write!(f, "{} is corrupt at byte {position}: {what}", path.display())
+                let path = path.display();
+                write!(
+                    f,
+                    "{path} is corrupt at byte {position}: {what}; restore the file from a replica \
+                     or a backup, or give up what is behind: truncate --size={position} {path}"
+                )
             }
             Self::Unreadable { path, what } => write!(f, "{}: {what}", path.display()),
             Self::OutOfRange { offset, log_start_offset, log_end_offset } => {

@@ -25,7 +25,10 @@ impl fmt::Display for PartitionMetadataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "{PARTITION_METADATA}: {error}"),
-            Self::Text(what) => write!(f, "{PARTITION_METADATA}: {what}"),
+            Self::Text(what) => write!(
+                f,
+                "{PARTITION_METADATA}: {what}; restore the file, or remove it if the directory belongs to the topic of its name as it is now"
+            ),
         }
     }
 }

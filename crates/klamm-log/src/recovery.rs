@@ -120,7 +120,13 @@ impl Log {
                     if indexed == Indexed::Anew {
                         self.note_indexes(&segment);
                     }
-                    rebuilt
+                    if is_end_as_recorded(rebuilt.end_offset, &opening) {
+                        rebuilt
+                    } else {
+                        let (rebuilt, from) = self.recover_segment(&segment, &opening, report)?;
+                        checked_from.get_or_insert(from);
+                        rebuilt
+                    }
                 }
                 _ => {
                     let (rebuilt, from) = self.recover_segment(&segment, &opening, report)?;
@@ -339,14 +345,17 @@ fn is_settled(next: Option<Offset>, opening: &Opening) -> bool {
     opening.was_clean || next.is_some_and(is_before)
 }
 
+/// Whether a log ends where it was closed. Only headers were read so far, and a header that is
+/// damaged lies about the end.
+fn is_end_as_recorded(end: Offset, opening: &Opening) -> bool {
+    opening.recovery_point == Offset::ZERO || opening.recovery_point == end
+}
+
 /// Damage where everything was on the disk: not what a crash leaves, and nothing to cut silently.
 fn damaged(segment: &Segment, position: u64, synced: Offset) -> LogError {
     let path = segment.path(LOG_SUFFIX);
     let what = format!(
-        "what is there is no batch, though everything below offset {synced} was on the disk; \
-         restore the file from a replica or a backup, or give up what is behind: \
-         truncate --size={position} {}",
-        path.display()
+        "what is there is no batch, though everything below offset {synced} was on the disk"
     );
     LogError::Corrupt { path, position, what }
 }

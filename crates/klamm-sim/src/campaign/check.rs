@@ -56,7 +56,7 @@ fn from(model: &Model, offset: i64) -> &[Stored] {
 }
 
 /// Every record, in order, once, byte for byte.
-fn contents(view: &LogView, model: &Model, random: &mut Seeded) -> Finding {
+pub(crate) fn contents(view: &LogView, model: &Model, random: &mut Seeded) -> Finding {
     let mut expected = from(model, model.start).iter();
     let mut offset = model.start;
     while offset < model.end {
@@ -79,7 +79,7 @@ fn contents(view: &LogView, model: &Model, random: &mut Seeded) -> Finding {
 }
 
 /// Each offset leads to the batch that holds it.
-fn places(view: &LogView, model: &Model, random: &mut Seeded) -> Finding {
+pub(crate) fn places(view: &LogView, model: &Model, random: &mut Seeded) -> Finding {
     for batch in from(model, model.start) {
         let offset = random.between(batch.base.max(model.start), batch.last());
         let bytes = read(view, offset, limits(1, model))?;

@@ -4,13 +4,18 @@
 //! campaign gives the first [`Violation`], whose text replays it.
 
 mod check;
+mod corruption;
 mod model;
+mod small;
 mod steps;
 mod stored;
 mod world;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use corruption::{Stop, Tally, damage, device};
+pub use small::small_files;
 
 use crate::disk::{Call, SimDisk};
 use crate::random::Seeded;

@@ -64,6 +64,8 @@ pub(crate) struct World {
     /// A sync failed: nothing in the directory is synced again.
     pub(crate) is_offline: bool,
     interrupts_openings: bool,
+    /// Somebody has damaged files: they may say less than was durable.
+    pub(crate) is_damaged: bool,
 }
 
 pub(crate) fn root() -> PathBuf {
@@ -120,6 +122,7 @@ impl World {
             story: Vec::new(),
             is_offline: false,
             interrupts_openings: true,
+            is_damaged: false,
         };
         world.restart()?;
         Ok(world)
@@ -160,6 +163,12 @@ impl World {
 
     /// Ends the life of the process and begins the next; then everything is checked.
     pub(crate) fn end(&mut self, ending: Ending) -> Finding {
+        self.stop(ending)?;
+        self.restart()
+    }
+
+    /// Ends the life of the process; the disk is as the next one finds it.
+    pub(crate) fn stop(&mut self, ending: Ending) -> Finding {
         let changes = self.disk.changes();
         let trace = self.disk.trace();
         for (call, path) in trace.iter().filter(|(call, _)| call.is_change()) {
@@ -177,7 +186,7 @@ impl World {
             Ending::Crash => false,
         };
         self.next_disk(keeps_cache && !self.disk.is_off());
-        self.restart()
+        Ok(())
     }
 
     fn next_disk(&mut self, keeps_cache: bool) {
@@ -227,7 +236,8 @@ impl World {
         }
     }
 
-    fn try_open(&mut self) -> Result<Node, String> {
+    /// Opens everything, or says what keeps it from being opened.
+    pub(crate) fn try_open(&mut self) -> Result<Node, String> {
         let disk = self.disk.as_disk();
         let lock = LogDir::lock(&self.disk, &root()).map_err(|e| e.to_string())?;
         let dir = LogDir::open(&disk, &root(), lock, NODE, Some("simulated"))
@@ -240,7 +250,8 @@ impl World {
             let config = self.configs[i].clone();
             let log = match of_partition {
                 Some(found) => {
-                    let is_known = found.topic_id == Some(TOPIC_ID) || self.models[i].acked == 0;
+                    let may_be_lost = self.is_damaged || self.models[i].acked == 0;
+                    let is_known = found.topic_id == Some(TOPIC_ID) || may_be_lost;
                     ensure(is_known, || format!("the topic id of partition {i} is gone"))?;
                     let opening = Opening {
                         was_clean: dir.was_clean(),
@@ -256,7 +267,8 @@ impl World {
                     })
                 }
                 None => {
-                    ensure(self.models[i].acked == 0, || format!("partition {i} is gone"))?;
+                    let may_be_lost = self.is_damaged || self.models[i].acked == 0;
+                    ensure(may_be_lost, || format!("partition {i} is gone"))?;
                     Log::create(&disk, &partition_path(i), Some(TOPIC_ID), config, NOW)
                 }
             };
