@@ -285,7 +285,8 @@ impl World {
         let model = &mut self.models[i];
         if let Interrupted::StartingAnew(offset) = model.interrupted {
             model.interrupted = Interrupted::No;
-            let is_empty = start == end && node.logs[i].producers().is_empty();
+            let is_fresh = view.segment_bases().first() == Some(&view.log_start_offset());
+            let is_empty = start == end && is_fresh && node.logs[i].producers().is_empty();
             if is_empty && (start == offset || start == model.start_min) {
                 model.start_anew(start);
                 // Nobody was told, so it may be gone again.
