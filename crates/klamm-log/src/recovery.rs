@@ -154,13 +154,13 @@ impl Log {
         self.active_size = active.size();
         self.view.segments.store(Arc::new(kept));
         self.view.publish_end(end);
-        self.drop_lost(rest.collect(), report)?;
+        self.drop_lost(&rest.collect::<Vec<_>>(), report)?;
         Ok(checked_from)
     }
 
     fn drop_lost(
         &mut self,
-        lost: Vec<Arc<Segment>>,
+        lost: &[Arc<Segment>],
         report: &mut RecoveryReport,
     ) -> Result<(), LogError> {
         // Newest first: a crash meanwhile leaves no gap.

@@ -1,5 +1,7 @@
 //! The simulated disk itself: it loses what was not synced, keeps what was, and fails as told.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

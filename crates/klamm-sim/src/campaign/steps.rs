@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Appends a batch that the log must take.
-    fn append(&mut self, i: usize, draft: Draft, origin: Origin) -> Finding {
+    fn append(&mut self, i: usize, draft: &Draft, origin: Origin) -> Finding {
         let model = &mut self.models[i];
         let stored = draft.clone().at(model.end, model.leader_epoch);
         let (base, last, was_closed) = (stored.base, stored.last(), model.is_closed);
@@ -116,7 +116,7 @@ impl World {
         let before = model.clone();
         model.push(stored);
         self.say(|| format!("{i}: append {base}..={last} {:?} {:?}", draft.writer, draft.purpose));
-        let result = self.send(i, &draft, origin)?;
+        let result = self.send(i, draft, origin)?;
         match result {
             Ok(appended) => {
                 ensure(!was_closed, || "it was appended after a failure".to_owned())?;
@@ -152,21 +152,21 @@ impl World {
 
     fn append_plain(&mut self, i: usize) -> Finding {
         let draft = self.draft(None, Purpose::Data);
-        self.append(i, draft, Origin::Client)
+        self.append(i, &draft, Origin::Client)
     }
 
     fn append_idempotent(&mut self, i: usize) -> Finding {
         let id = self.pick_producer(IDEMPOTENT);
         let writer = self.next_writer(i, id);
         let draft = self.draft(Some(writer), Purpose::Data);
-        self.append(i, draft, Origin::Client)
+        self.append(i, &draft, Origin::Client)
     }
 
     fn append_transactional(&mut self, i: usize) -> Finding {
         let id = self.pick_producer(TRANSACTIONAL);
         let writer = self.next_writer(i, id);
         let draft = self.draft(Some(writer), Purpose::Transaction);
-        self.append(i, draft, Origin::Client)
+        self.append(i, &draft, Origin::Client)
     }
 
     fn end_transaction(&mut self, i: usize) -> Finding {
@@ -178,7 +178,7 @@ impl World {
         let coordinator_epoch = known.coordinator_epoch.max(0) + self.random.below(2) as i32;
         let is_abort = self.random.one_in(2);
         let draft = Draft::marker(id, known.epoch, is_abort, coordinator_epoch);
-        self.append(i, draft, Origin::Broker)
+        self.append(i, &draft, Origin::Broker)
     }
 
     /// A batch that is in the log already is stored once.
