@@ -255,3 +255,14 @@ fn a_directory_whose_topic_id_was_lost_is_told_again() {
     let disk = disk.crash_with(Fate::Nothing, 1);
     assert_eq!(read_partition_metadata(&disk, &dir()).unwrap(), Some(Uuid(5)));
 }
+
+#[test]
+fn a_sync_that_fails_for_want_of_room_is_a_failed_sync() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    append(&mut log, 0, None);
+    // The first sync of a directory is that of the leader epochs' file.
+    disk.fail(Call::SyncDir, 1, std::io::ErrorKind::StorageFull);
+    log.sync_ticket().unwrap_err();
+    assert!(log.sync_ticket().is_err() && log.close_clean().is_err());
+}
