@@ -266,3 +266,17 @@ fn a_sync_that_fails_for_want_of_room_is_a_failed_sync() {
     log.sync_ticket().unwrap_err();
     assert!(log.sync_ticket().is_err() && log.close_clean().is_err());
 }
+
+#[test]
+fn a_mark_is_given_up_before_a_cut_that_writes_the_indexes_anew() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    for _ in 0..3 {
+        append(&mut log, 0, None);
+    }
+    log.prepare_checkpoint(1).unwrap();
+    sync(&mut log, &disk);
+    assert!(log.mark().is_some());
+    log.lower_to(Offset(3));
+    assert!(log.mark().is_none(), "its entries are not those of the files after the cut");
+}

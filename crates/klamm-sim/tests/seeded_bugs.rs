@@ -8,9 +8,13 @@ const SEEDS_MAX: u64 = 3000;
 
 fn is_found(bug: SeededBug) {
     let found = (0..SEEDS_MAX).find_map(|seed| with_bug(bug, || campaign::random(seed)).err());
+    println!("{bug:?}: by seed {:?}", found.as_ref().map(|violation| violation.seed));
     let violation = found.unwrap_or_else(|| panic!("{bug:?} is not found by {SEEDS_MAX} seeds"));
-    if let Err(other) = campaign::random(violation.seed) {
-        panic!("seed {} finds something else too: {other}", violation.seed);
+    println!("{bug:?}: {}", violation.what);
+    for seed in 0..=violation.seed {
+        if let Err(other) = campaign::random(seed) {
+            panic!("it is found without the bug too: {other}");
+        }
     }
 }
 
