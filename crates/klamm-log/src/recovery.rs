@@ -230,11 +230,7 @@ impl Log {
 
     /// What a life before this one wrote may be in the page cache only: names, snapshots and the
     /// topic's id are synced with the next ticket.
-    fn note_unsynced(
-        &mut self,
-        opening: Opening,
-        checked_from: Option<Offset>,
-    ) -> Result<(), LogError> {
+    fn note_unsynced(&mut self, checked_from: Option<Offset>) -> Result<(), LogError> {
         self.note_new_dir();
         let from = checked_from.unwrap_or(self.log_end_offset());
         for (offset, path) in self.snapshots()? {
@@ -242,7 +238,6 @@ impl Log {
                 self.unsynced.path(path, Some(offset));
             }
         }
-        self.lacks_synced_metadata |= opening.recovery_point == Offset::ZERO;
         Ok(())
     }
 
@@ -300,10 +295,15 @@ impl Log {
         self.remove_snapshots_after(end)?;
         self.load_aborted(checked_from)?;
         self.reload_producers(checked_from)?;
+        if opening.recovery_point == Offset::ZERO {
+            // A log without a record is not synced even at an orderly stop.
+            self.lacks_synced_metadata = true;
+            self.note_new_dir();
+        }
         if opening.was_clean {
             self.mark = opening.mark.filter(|mark| self.is_at_end(mark));
         } else {
-            self.note_unsynced(opening, checked_from)?;
+            self.note_unsynced(checked_from)?;
         }
         let vouched = self.mark.map_or(Offset::ZERO, |mark| mark.offset);
         let synced = match opening.was_clean {
