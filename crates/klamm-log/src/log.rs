@@ -100,7 +100,6 @@ impl Log {
         Ok(log)
     }
 
-    /// Its directory, and that it exists, are to be synced with the first ticket.
     /// The topic's id is to be synced, if it may not be.
     pub(crate) fn note_metadata(&mut self) {
         if std::mem::take(&mut self.lacks_synced_metadata) {
@@ -108,6 +107,7 @@ impl Log {
         }
     }
 
+    /// Its directory, and that it exists, are to be synced with the first ticket.
     pub(crate) fn note_new_dir(&mut self) {
         let dir = self.dir.clone();
         self.dir.parent().map(Path::to_owned).into_iter().for_each(|dir| self.unsynced.dir(dir));
