@@ -172,6 +172,36 @@ impl MemoryDisk {
             bytes
         })
     }
+
+    /// What is there after a crash if each change of a name survives or not by itself, as without
+    /// a journal. What was renamed has its old name or its new one; bytes are as they were synced,
+    /// at least.
+    pub(crate) fn crash_in_part(&self, mut random: impl FnMut(usize) -> usize) -> Arc<Self> {
+        let names = self.names.lock().unwrap();
+        let name_in = |names: &BTreeMap<PathBuf, Arc<MemoryFile>>, file: &Arc<MemoryFile>| {
+            let found = names.iter().find(|(_, other)| Arc::ptr_eq(other, file));
+            found.map(|(path, _)| path.clone())
+        };
+        let (mut kept, mut renamed) = (BTreeMap::new(), BTreeMap::new());
+        for file in names.synced.values().chain(names.now.values()) {
+            let (old, new) = (name_in(&names.synced, file), name_in(&names.now, file));
+            let is_old = old == new || random(2) == 0;
+            let into = if is_old { &mut kept } else { &mut renamed };
+            let is_known = |of: &BTreeMap<PathBuf, Arc<MemoryFile>>| name_in(of, file).is_some();
+            if let Some(path) = if is_old { old } else { new }
+                && !is_known(into)
+            {
+                into.insert(path, Arc::clone(file));
+            }
+        }
+        kept.retain(|_, file| name_in(&renamed, file).is_none());
+        // Whoever came to a name later has it.
+        kept.extend(renamed);
+        Self::of(kept.iter(), |content| match random(2) {
+            0 => content.now.clone(),
+            _ => content.synced.clone(),
+        })
+    }
 }
 
 fn not_found() -> io::Error {

@@ -66,12 +66,13 @@ fn a_crash_at_any_step_leaves_the_last_record_of_every_key_and_no_aborted_one() 
         let is_io = matches!(result, Err(CleanError::Log(LogError::Io { .. })));
         assert!(is_io || result.is_ok(), "{result:?}");
         disk.fail_never();
-        for seed in 0..12_usize {
+        for seed in 0..24_usize {
             let mut state = seed;
-            let after = disk.crash(|bound| {
+            let random = |bound| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 (state >> 33) % bound
-            });
+            };
+            let after = if seed < 4 { disk.crash(random) } else { disk.crash_in_part(random) };
             let opening = unclean(if seed % 2 == 0 { recovery_point.0 } else { 0 });
             let opening = Opening { mark: mark.filter(|_| seed % 3 == 0), ..opening };
             let opened = Log::open(&as_disk(&after), &dir(), compacted(), opening, NOW).unwrap().0;
@@ -142,11 +143,13 @@ fn a_swap_that_kafka_left_brings_no_aborted_transaction_of_the_old_segment() {
 fn what_a_table_has_learned_is_durable_before_anything_goes() {
     let disk = MemoryDisk::new();
     let log = log(&disk);
-    append(&log, &keyed(&[("a", "old")]));
+    // Too large to become one segment.
+    let filler = "f".repeat(800);
+    append(&log, &keyed(&[("a", "old"), ("f0", &filler)]));
     roll(&log);
     sync(&mut log.lock().unwrap(), &disk);
-    // Nothing but a cleaner syncs this one.
-    append(&log, &keyed(&[("a", "new")]));
+    // Nothing but a cleaner syncs this one, and nothing of it goes.
+    append(&log, &keyed(&[("a", "new"), ("f1", &filler)]));
     roll(&log);
     append(&log, &keyed(&[("b", "1")]));
     clean_at(&log, 0).unwrap();
@@ -158,5 +161,31 @@ fn what_a_table_has_learned_is_durable_before_anything_goes() {
     });
     let opened = Log::open(&as_disk(&after), &dir(), compacted(), unclean(0), NOW).unwrap().0;
     let found = rows(&Mutex::new(opened));
-    assert!(found.contains(&row(1, "a", "new")), "{found:?}");
+    assert!(found.contains(&row(2, "a", "new")), "{found:?}");
+    assert!(!found.contains(&row(0, "a", "old")), "{found:?}");
+}
+
+#[test]
+fn a_disk_without_room_ends_the_run_and_nothing_else() {
+    let (_, log) = filled();
+    let expected = last_of_keys(&committed(&log));
+    let mut refusals = 0;
+    for n in 0.. {
+        let (disk, log) = filled();
+        disk.full_after(n);
+        let result = clean_at(&log, 0);
+        disk.give_room();
+        if result.is_ok() {
+            break;
+        }
+        assert!(matches!(result, Err(CleanError::Log(LogError::Full { .. }))), "{n}: {result:?}");
+        assert!(!disk.names().iter().any(|name| name.ends_with(".cleaned")), "{:?}", disk.names());
+        assert_eq!(last_of_keys(&committed(&log)), expected);
+        append(&log, &keyed(&[("dirty", "1")]));
+        clean_at(&log, 0).unwrap();
+        let after = last_of_keys(&committed(&log));
+        assert_eq!(after.len(), expected.len());
+        refusals += 1;
+    }
+    assert!(refusals > 8, "{refusals}");
 }
