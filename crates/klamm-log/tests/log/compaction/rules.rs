@@ -251,13 +251,14 @@ fn a_table_without_room_for_one_key_says_what_to_raise() {
 
 #[test]
 fn a_damaged_batch_is_named_and_nothing_is_replaced() {
-    // A bit of a record, and one of the base offset, which no checksum covers.
-    for at in [70, 3] {
+    // A bit of a record's shape, one of the base offset, which no checksum covers, and one of the
+    // last record's value, which nothing but the checksum does.
+    for at in [70, 3, usize::MAX] {
         let (disk, log) = filled(Codec::None);
         let file = path("00000000000000000000.log");
         let mut bytes = disk.bytes(&file).unwrap();
         let second = read(log.lock().unwrap().view())[0].0.size_in_bytes();
-        bytes[second + at] ^= 1;
+        bytes[second + at.min(second - 2)] ^= 1;
         disk.put(&file, &bytes);
         let log = Log::open(&as_disk(&disk), &dir(), compacted(), clean(), NOW).unwrap().0;
         let log = Mutex::new(log);
