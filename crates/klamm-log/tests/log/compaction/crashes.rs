@@ -10,16 +10,25 @@ use super::support::*;
 use crate::batches::{NOW, as_disk, clean, dir, path, sync, unclean};
 use crate::disk::MemoryDisk;
 
+fn fill(log: &Mutex<Log>, first_id: i64) {
+    for i in 0..20 {
+        append(log, &keyed(&[(&format!("key {}", i % 15), &format!("a longer value {i}"))]));
+        if i % 10 == 3 {
+            let id = first_id + i;
+            append(log, &keyed(&[("gone", "aborted")]).by(id, 0, 0).transactional());
+            end(log, id, true);
+        }
+    }
+}
+
 fn filled() -> (Arc<MemoryDisk>, Mutex<Log>) {
     let disk = MemoryDisk::new();
     let log = log(&disk);
-    for i in 0..30 {
-        append(&log, &keyed(&[(&format!("key {}", i % 15), &format!("a longer value {i}"))]));
-        if i % 10 == 3 {
-            append(&log, &keyed(&[("gone", "aborted")]).by(i, 0, 0).transactional());
-            end(&log, i, true);
-        }
-    }
+    fill(&log, 0);
+    roll(&log);
+    // What is small now becomes one segment in the run that is looked at.
+    clean_at(&log, 0).unwrap();
+    fill(&log, 100);
     // A mark in a segment that will be replaced.
     log.lock().unwrap().prepare_checkpoint(1).unwrap();
     sync(&mut log.lock().unwrap(), &disk);
@@ -43,6 +52,17 @@ fn committed(log: &Mutex<Log>) -> Vec<Row> {
         !header.attributes.is_control() && !is_hidden
     };
     batches.into_iter().filter(|(header, _)| is_shown(header)).flat_map(|(_, rows)| rows).collect()
+}
+
+/// No segment reaches into the next: nothing that was replaced has come back beside the new.
+fn check_apart(disk: &MemoryDisk, log: &Mutex<Log>) {
+    let bases = log.lock().unwrap().view().segment_bases();
+    for pair in bases.windows(2) {
+        let name = klamm_log::names::segment_file(pair[0], klamm_log::names::LOG_SUFFIX);
+        let bytes = disk.bytes(&path(&name)).unwrap();
+        let last = klamm_records::batches(&bytes).last().map(|b| b.unwrap().next_offset());
+        assert!(last.is_none_or(|end| end <= pair[1]), "{last:?} in {bases:?}");
+    }
 }
 
 #[test]
@@ -83,6 +103,7 @@ fn a_crash_at_any_step_leaves_the_last_record_of_every_key_and_no_aborted_one() 
                 opened.lock().unwrap().log_end_offset(),
                 log.lock().unwrap().log_end_offset()
             );
+            check_apart(&after, &opened);
             let left = |name: &String| [".swap", ".cleaned"].iter().any(|s| name.ends_with(s));
             assert!(!after.names().iter().any(left), "{:?}", after.names());
             clean_at(&opened, 0).unwrap();
