@@ -128,7 +128,8 @@ impl Log {
         view.segments.store(opened.view.segments.load_full());
         view.epochs.store(opened.view.epochs.load_full());
         let open_files = self.open_files.take();
-        *self = Self { view, ..opened };
+        let compaction = std::mem::take(&mut self.compaction);
+        *self = Self { view, compaction, ..opened };
         self.publish_first_unstable();
         open_files.iter().for_each(|open_files| self.bound_open_files(open_files));
         Ok(())

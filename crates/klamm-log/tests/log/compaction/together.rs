@@ -225,3 +225,17 @@ fn a_cut_makes_dirty_what_comes_behind_it() {
     log.lock().unwrap().truncate_to(Offset(80), NOW).unwrap();
     assert_eq!(log.lock().unwrap().cleaned_to(), Some(Offset(80)));
 }
+
+#[test]
+fn a_log_that_was_not_touched_since_the_start_remembers_how_far_it_was_cleaned() {
+    let disk = MemoryDisk::new();
+    let log = log(&disk);
+    append(&log, &keyed(&[("a", "1")]));
+    log.lock().unwrap().close_clean().unwrap();
+    let closed = log.lock().unwrap().closed().unwrap();
+    let asleep = Log::asleep(&as_disk(&disk), &dir(), compacted(), &closed, NOW);
+    let log = Mutex::new(asleep);
+    log.lock().unwrap().resume_cleaning_at(Offset(1));
+    append(&log, &keyed(&[("a", "2")]));
+    assert_eq!(log.lock().unwrap().cleaned_to(), Some(Offset(1)));
+}
