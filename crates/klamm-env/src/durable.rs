@@ -13,17 +13,17 @@ pub const TEMPORARY_SUFFIX: &str = ".tmp";
 /// # Errors
 /// The first failed call; the old file is then still in place, or the new one is.
 pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_unsynced(disk, path, bytes)?.sync().map_err(failed_sync)?;
+    replace_unsynced(disk, path, bytes)?.sync().map_err(|error| failed_sync(&error))?;
     rename_into_place(disk, path)?;
     match path.parent() {
-        Some(dir) => disk.sync_dir(dir).map_err(failed_sync),
+        Some(dir) => disk.sync_dir(dir).map_err(|error| failed_sync(&error)),
         None => Ok(()),
     }
 }
 
 /// A sync that fails for want of room has lost pages or names all the same: whoever would write
 /// again when there is room must not take it for a write that found none.
-fn failed_sync(error: io::Error) -> io::Error {
+fn failed_sync(error: &io::Error) -> io::Error {
     io::Error::other(format!("a sync failed: {error}"))
 }
 
