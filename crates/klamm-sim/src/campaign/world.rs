@@ -344,7 +344,11 @@ impl World {
                 Some(()) => {
                     let model = &mut self.models[i];
                     // The log may claim less: tickets that were lost are believed to be meant.
-                    (model.acked, model.synced_max) = (model.end, model.end);
+                    // After a failed sync in the directory nothing in it is promised any more.
+                    model.synced_max = model.end;
+                    if is_sound {
+                        model.acked = model.end;
+                    }
                 }
                 None => is_sound = false,
             }
