@@ -43,6 +43,9 @@ pub trait Syncable: Send + Sync {
     fn ticket(&self) -> Result<Option<SyncTicket>, LogError>;
     /// The ticket was honoured, or could not be.
     fn on_synced(&self, ticket: &SyncTicket, result: Result<(), &io::Error>);
+    /// Whether the log was deleted, even after its ticket was taken: then its files may be missing,
+    /// and nobody waits for them.
+    fn is_gone(&self) -> bool;
 }
 
 #[derive(Default)]
@@ -201,6 +204,10 @@ fn sync_log(log: &dyn Syncable, disk: &dyn Disk, has_failed: &AtomicBool) -> io:
     } else {
         ticket.sync(disk)
     };
+    let is_missing = result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    if is_missing && log.is_gone() {
+        return Ok(());
+    }
     log.on_synced(&ticket, result.as_ref().copied());
     result
 }

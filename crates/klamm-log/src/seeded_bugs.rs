@@ -4,6 +4,10 @@
 //! With it a thread can switch one bug on for itself; no other thread sees it.
 
 /// A mistake, by what it breaks.
+#[cfg_attr(
+    not(feature = "seeded-bugs"),
+    expect(unreachable_pub, reason = "it is exported with the feature alone")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SeededBug {
     /// What a ticket covers counts as durable before it is honoured.

@@ -90,6 +90,8 @@ pub struct Partition {
     is_compacted: AtomicBool,
     /// A write or a sync of its own failed.
     has_failed: AtomicBool,
+    /// Its topic was deleted: its files are going. Set under the log's lock.
+    is_deleted: AtomicBool,
     /// Its log could not be opened; with what the checkpoints said of it, if it was found.
     unopened: Option<Option<Box<FoundPartition>>>,
     rules: ArcSwap<Rules>,
@@ -156,6 +158,7 @@ impl Partition {
                 syncs_every_append: AtomicBool::new(false),
                 is_compacted: AtomicBool::new(false),
                 has_failed: AtomicBool::new(unopened.is_some()),
+                is_deleted: AtomicBool::new(false),
                 unopened,
                 rules: ArcSwap::from_pointee(rules),
                 waiters: Waiters::default(),
@@ -463,12 +466,17 @@ impl Partition {
         self.is_compacted.load(Ordering::Acquire)
     }
 
-    /// Its directory is about to go: no cleaner touches its files from now on. Gives whether one
+    /// Its directory is about to go: nobody touches its files from now on. Gives whether a cleaner
     /// ever has.
     pub(crate) fn close_for_deletion(&self) -> bool {
         let mut log = self.lock();
+        self.is_deleted.store(true, Ordering::Release);
         log.close_for_deletion();
         log.cleaned_to().is_some()
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Acquire)
     }
 
     /// Moves the log start up (DeleteRecords); gives the new one.
@@ -499,6 +507,9 @@ impl Partition {
             return Ok(0);
         }
         let mut log = self.lock();
+        if self.is_deleted() {
+            return Ok(0);
+        }
         log.expire_producers(wall);
         let deleted = log.delete_old_segments(wall, self.high_watermark())?;
         log.remove_doomed(wall)?;
@@ -548,7 +559,12 @@ impl Partition {
         if self.is_offline() {
             return;
         }
-        let prepared = self.lock().prepare_checkpoint(WORTH_BYTES);
+        let mut log = self.lock();
+        if self.is_deleted() {
+            return;
+        }
+        let prepared = log.prepare_checkpoint(WORTH_BYTES);
+        drop(log);
         match prepared {
             Ok(true) => self.ask_for_sync(Urgency::Soon),
             Ok(false) => {}
@@ -576,7 +592,15 @@ impl LogOwner for Partition {
 impl Syncable for Partition {
     fn ticket(&self) -> Result<Option<SyncTicket>, LogError> {
         self.sync_asked.store(NOT_ASKED, Ordering::Release);
-        self.lock().sync_ticket()
+        let mut log = self.lock();
+        if self.is_deleted() {
+            return Ok(None);
+        }
+        log.sync_ticket()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.is_deleted()
     }
 
     fn on_synced(&self, ticket: &SyncTicket, result: Result<(), &io::Error>) {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use klamm_env::Disk;
@@ -17,6 +17,9 @@ struct Owned {
     log: Mutex<Log>,
     is_held: Mutex<bool>,
     released: Condvar,
+    /// Its directory is renamed as soon as its ticket is taken.
+    is_missing: AtomicBool,
+    is_gone: AtomicBool,
     asked: AtomicU64,
     honoured: AtomicU64,
     failed: AtomicU64,
@@ -28,6 +31,8 @@ impl Owned {
             log: Mutex::new(log),
             is_held: Mutex::new(false),
             released: Condvar::new(),
+            is_missing: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             honoured: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -49,7 +54,15 @@ impl Syncable for Owned {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let held = self.is_held.lock().unwrap();
         drop(self.released.wait_while(held, |is_held| *is_held).unwrap());
-        self.log.lock().unwrap().sync_ticket()
+        let mut ticket = self.log.lock().unwrap().sync_ticket();
+        if let (true, Ok(Some(ticket))) = (self.is_missing.load(Ordering::SeqCst), &mut ticket) {
+            ticket.dirs = vec![Path::new("/klamm-nowhere/renamed").to_owned()];
+        }
+        ticket
+    }
+
+    fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::SeqCst)
     }
 
     fn on_synced(&self, ticket: &SyncTicket, result: Result<(), &io::Error>) {
@@ -76,9 +89,12 @@ fn logs(disk: &Arc<MemoryDisk>, n: usize) -> Vec<Arc<Owned>> {
 }
 
 fn start(disk: &Arc<MemoryDisk>) -> (Flusher, Arc<AtomicU64>) {
+    start_on(as_disk(disk))
+}
+
+fn start_on(disk: Arc<dyn Disk>) -> (Flusher, Arc<AtomicU64>) {
     let failures = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&failures);
-    let disk: Arc<dyn Disk> = as_disk(disk);
     let flusher = Flusher::start(disk, Path::new("/data"), move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
     });
@@ -191,4 +207,21 @@ fn a_ticket_that_cannot_be_made_is_a_failure_of_the_directory() {
     flusher.stop();
     assert_eq!(failures.load(Ordering::SeqCst), 1);
     assert!(append(&mut logs[0].log.lock().unwrap(), &values(["x"])).is_err());
+}
+
+#[test]
+fn a_log_that_is_deleted_while_it_is_synced_is_no_failure_but_one_that_is_missing_is() {
+    for (is_gone, failures_expected) in [(true, 0), (false, 1)] {
+        let disk = MemoryDisk::new();
+        let logs = logs(&disk, 1);
+        fill(&mut logs[0].log.lock().unwrap(), 1);
+        logs[0].is_missing.store(true, Ordering::SeqCst);
+        logs[0].is_gone.store(is_gone, Ordering::SeqCst);
+        // The real disk has no such directory.
+        let (flusher, failures) = start_on(Arc::new(klamm_env::real::RealDisk));
+        flusher.request(Arc::clone(&logs[0]) as Arc<dyn Syncable>, Urgency::Now);
+        flusher.stop();
+        assert_eq!(failures.load(Ordering::SeqCst), failures_expected);
+        assert_eq!(logs[0].count(|log| &log.honoured), 0);
+    }
 }

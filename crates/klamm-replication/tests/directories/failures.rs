@@ -111,3 +111,21 @@ fn producers_are_refused_before_the_disk_is_full_and_the_message_says_what_to_do
     storage.disk.say_space(1_000_000, 12_500);
     append_at(&partition, "enough", Timestamp(NOW.0 + 4_000)).unwrap();
 }
+
+#[test]
+fn a_topic_that_is_deleted_while_it_is_synced_fails_nothing() {
+    let storage = Storage::new("deleted", 1);
+    let partitions = storage.open(1);
+    let other = lead(&partitions, wanted("other", 0, None));
+    for round in 0..20 {
+        let topic = format!("deleted-{round}");
+        let partition = lead(&partitions, wanted(&topic, 0, None));
+        append_at(&partition, "x", NOW).unwrap();
+        // Somebody waits, so that the flusher is at it.
+        drop(partition.committed_past(klamm_model::Offset(0)));
+        partitions.delete_topic(&topic, topic_id(&topic));
+        partitions.prepare_checkpoints();
+        assert_eq!(partition.clean_up(NOW).unwrap(), 0);
+    }
+    assert!(commit(&other, "the directory is as sound as before"));
+}
