@@ -17,7 +17,7 @@ pub const PRODUCE_VERSION: i16 = 12;
 /// How long a broker may take, in milliseconds.
 pub const TIMEOUT_MS: i32 = 30_000;
 
-/// Time of the records, a day in 2026: so that retention by time leaves them alone.
+/// Time of the records, a day in 2026.
 const RECORD_TIMESTAMP: Timestamp = Timestamp(1_790_000_000_000);
 
 /// The shape of a batch.

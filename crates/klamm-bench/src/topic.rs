@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use klamm_protocol::create_topics_request::CreatableTopic;
+use klamm_protocol::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use klamm_protocol::produce_response::ProduceResponse;
 use klamm_protocol::{CreateTopicsRequest, DeleteTopicsRequest, ProduceRequest};
 use klamm_stdx::Str;
@@ -82,11 +82,17 @@ fn attempt(
 }
 
 fn create(connection: &mut Connection, topic: Topic<'_>) -> Result<(), LoadError> {
+    // The records' time is a constant: to a server that deletes by time they would be old.
+    let forever = CreatableTopicConfig {
+        name: Str::from("retention.ms"),
+        value: Some(Str::from("-1")),
+    };
     let request = CreateTopicsRequest {
         topics: vec![CreatableTopic {
             name: Str::from(topic.name),
             num_partitions: topic.partition_count,
             replication_factor: 1,
+            configs: vec![forever],
             ..CreatableTopic::default()
         }],
         timeout_ms: TIMEOUT_MS,
