@@ -83,10 +83,8 @@ fn attempt(
 
 fn create(connection: &mut Connection, topic: Topic<'_>) -> Result<(), LoadError> {
     // The records' time is a constant: to a server that deletes by time they would be old.
-    let forever = CreatableTopicConfig {
-        name: Str::from("retention.ms"),
-        value: Some(Str::from("-1")),
-    };
+    let forever =
+        CreatableTopicConfig { name: Str::from("retention.ms"), value: Some(Str::from("-1")) };
     let request = CreateTopicsRequest {
         topics: vec![CreatableTopic {
             name: Str::from(topic.name),
