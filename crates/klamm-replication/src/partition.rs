@@ -1,25 +1,27 @@
-//! One partition of this broker.
+//! One partition of this broker, on the data path: who leads it, appends, reads, the high
+//! watermark. Never parses a request, and never holds its log's lock while it waits.
+
+mod refusals;
+mod upkeep;
+mod waits;
 
 use std::fmt;
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use klamm_log::{
-    AppendError, Appended, ClosedLog, Durability, FoundPartition, Limits, Log, LogConfig, LogError,
-    LogOwner, LogView, Origin, Read, ReadError, RecoveryMark, Shortage, SyncTicket, Syncable,
-    Urgency,
+    AppendError, Appended, Durability, FoundPartition, Limits, Log, LogConfig, LogError, LogView,
+    Origin, Read, ReadError, Urgency,
 };
 use klamm_model::{IsolationLevel, LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 use klamm_records::{Rules, ValidBatch};
 use tokio::sync::Notify;
 
+pub use self::refusals::{AppendRefused, ReadRefused};
+pub use self::waits::{CommitWait, Watch};
 use crate::directory::Directory;
-use crate::waiters::{FetchSignal, WaiterKey, Waiters};
+use crate::waiters::{FetchSignal, Waiters};
 
 /// `leader_epoch` of a partition that is not led here.
 const NOT_LEADER: i32 = -1;
@@ -28,51 +30,6 @@ const NOT_LEADER: i32 = -1;
 const NOT_ASKED: u8 = 0;
 const ASKED_SOON: u8 = 1;
 const ASKED_NOW: u8 = 2;
-
-/// At the interval, index entries and producers are saved where more than this was appended: less
-/// is read again in a millisecond.
-const WORTH_BYTES: u64 = 1024 * 1024;
-
-/// Why a batch was not appended.
-#[derive(Debug)]
-pub enum AppendRefused {
-    /// This broker does not lead the partition.
-    NotLeader,
-    /// Its directory is offline.
-    Offline,
-    /// The disk is nearly full; what is left is for others than producers.
-    NearlyFull(Shortage),
-    /// The log refused.
-    Log(AppendError),
-}
-
-impl fmt::Display for AppendRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotLeader => write!(f, "this broker does not lead the partition"),
-            Self::Offline => write!(f, "the log directory of the partition is offline"),
-            Self::NearlyFull(shortage) => fmt::Display::fmt(shortage, f),
-            Self::Log(error) => fmt::Display::fmt(error, f),
-        }
-    }
-}
-
-impl std::error::Error for AppendRefused {}
-
-/// Why nothing can be read.
-#[derive(Debug)]
-pub enum ReadRefused {
-    /// This broker does not lead the partition.
-    NotLeader,
-    /// The client believes in an older epoch.
-    FencedEpoch,
-    /// The client believes in a newer epoch than this broker has heard of.
-    UnknownEpoch,
-    /// Its directory is offline.
-    Offline,
-    /// The log refused.
-    Log(ReadError),
-}
 
 /// A partition.
 pub struct Partition {
@@ -466,19 +423,6 @@ impl Partition {
         self.is_compacted.load(Ordering::Acquire)
     }
 
-    /// Its directory is about to go: nobody touches its files from now on. Gives whether a cleaner
-    /// ever has.
-    pub(crate) fn close_for_deletion(&self) -> bool {
-        let mut log = self.lock();
-        self.is_deleted.store(true, Ordering::Release);
-        log.close_for_deletion();
-        log.cleaned_to().is_some()
-    }
-
-    fn is_deleted(&self) -> bool {
-        self.is_deleted.load(Ordering::Acquire)
-    }
-
     /// Moves the log start up (DeleteRecords); gives the new one.
     ///
     /// # Errors
@@ -497,195 +441,10 @@ impl Partition {
             .map_err(|error| ReadRefused::Log(ReadError::Log(error)))?;
         Ok(self.view.log_start_offset())
     }
-
-    /// Deletes old segments, removes files whose time has come, forgets silent producers.
-    ///
-    /// # Errors
-    /// The disk failed.
-    pub fn clean_up(&self, wall: Timestamp) -> Result<usize, LogError> {
-        if self.is_offline() {
-            return Ok(0);
-        }
-        let mut log = self.lock();
-        if self.is_deleted() {
-            return Ok(0);
-        }
-        log.expire_producers(wall);
-        let deleted = log.delete_old_segments(wall, self.high_watermark())?;
-        log.remove_doomed(wall)?;
-        Ok(deleted)
-    }
-
-    /// Ends the partition's life in order.
-    ///
-    /// # Errors
-    /// The disk failed: the next start has to recover.
-    pub fn close_clean(&self) -> Result<(), LogError> {
-        self.resign();
-        if self.unopened.as_ref().is_some_and(Option::is_none) {
-            return Ok(());
-        }
-        self.lock().close_clean()
-    }
-
-    /// How it was left, if it is closed and the next start needs to know no more.
-    #[must_use]
-    pub(crate) fn closed(&self) -> Option<(TopicPartition, TopicId, ClosedLog)> {
-        let closed = self.lock().closed()?;
-        (!self.is_unopened()).then(|| (self.name.clone(), self.topic_id, closed))
-    }
-
-    /// What the checkpoints say of it; nothing if it was not found in any directory.
-    #[must_use]
-    pub fn checkpoint(&self) -> Option<FoundPartition> {
-        if let Some(found) = &self.unopened {
-            return found.as_deref().cloned();
-        }
-        let log = self.lock();
-        Some(FoundPartition {
-            partition: self.name.clone(),
-            topic_id: Some(self.topic_id),
-            dir: log.dir().to_owned(),
-            recovery_point: log.recovery_point(),
-            log_start_offset: log.log_start_offset(),
-            high_watermark: self.high_watermark(),
-            mark: log.mark(),
-            closed: None,
-        })
-    }
-
-    /// What the interval's checkpoint should vouch for is synced soon, off the data path.
-    pub(crate) fn prepare_checkpoint(&self) {
-        if self.is_offline() {
-            return;
-        }
-        let mut log = self.lock();
-        if self.is_deleted() {
-            return;
-        }
-        let prepared = log.prepare_checkpoint(WORTH_BYTES);
-        drop(log);
-        match prepared {
-            Ok(true) => self.ask_for_sync(Urgency::Soon),
-            Ok(false) => {}
-            Err(error) => {
-                tracing::error!(partition = %self.name, %error, "index entries or producers could not be written");
-                self.fail(&error);
-            }
-        }
-    }
-
-    /// A checkpoint with `mark` is on the disk.
-    pub(crate) fn on_mark_written(&self, mark: RecoveryMark) {
-        if let Err(error) = self.lock().on_mark_written(mark) {
-            tracing::warn!(partition = %self.name, %error, "an old snapshot of producers stays");
-        }
-    }
-}
-
-impl LogOwner for Partition {
-    fn with_log<T>(&self, ask: impl FnOnce(&mut Log) -> T) -> T {
-        ask(&mut self.lock())
-    }
-}
-
-impl Syncable for Partition {
-    fn ticket(&self) -> Result<Option<SyncTicket>, LogError> {
-        self.sync_asked.store(NOT_ASKED, Ordering::Release);
-        let mut log = self.lock();
-        if self.is_deleted() {
-            return Ok(None);
-        }
-        log.sync_ticket()
-    }
-
-    fn is_gone(&self) -> bool {
-        self.is_deleted()
-    }
-
-    fn on_synced(&self, ticket: &SyncTicket, result: Result<(), &io::Error>) {
-        match result {
-            Ok(()) => {
-                let mut log = self.lock();
-                log.on_synced(ticket.up_to);
-                let has_new_mark = log.take_new_mark();
-                drop(log);
-                self.advance();
-                if has_new_mark {
-                    self.directory.note_mark();
-                }
-            }
-            Err(error) => {
-                tracing::error!(partition = %self.name, %error, "a sync failed");
-                self.lock().on_sync_failed();
-                self.fail(error);
-            }
-        }
-    }
 }
 
 impl Drop for Partition {
     fn drop(&mut self) {
         self.directory.on_partition_dropped();
-    }
-}
-
-/// A fetch's registration with a partition; ends when dropped.
-#[derive(Debug)]
-pub struct Watch {
-    partition: Arc<Partition>,
-    key: WaiterKey,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.partition.waiters.remove(&self.key);
-    }
-}
-
-/// Waits for a commit. Ready with whether it came, or false if the partition is led elsewhere or
-/// offline: then the outcome is unknown.
-#[derive(Debug)]
-pub struct CommitWait {
-    partition: Arc<Partition>,
-    last_offset: Offset,
-    key: Option<WaiterKey>,
-}
-
-impl CommitWait {
-    fn outcome(&self) -> Option<bool> {
-        if self.partition.high_watermark() > self.last_offset {
-            return Some(true);
-        }
-        let partition = &self.partition;
-        let has_failed = partition.has_failed.load(Ordering::Acquire);
-        let is_lost = partition.leader_epoch().is_none() || has_failed;
-        is_lost.then_some(false)
-    }
-}
-
-impl Future for CommitWait {
-    type Output = bool;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
-        if let Some(outcome) = self.outcome() {
-            return Poll::Ready(outcome);
-        }
-        match &self.key {
-            Some(key) => self.partition.waiters.renew_commit(key, cx.waker()),
-            None => {
-                self.key = Some(self.partition.waiters.add_commit(self.last_offset, cx.waker()));
-            }
-        }
-        // It may have come between the question and the registration.
-        self.outcome().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-impl Drop for CommitWait {
-    fn drop(&mut self) {
-        if let Some(key) = &self.key {
-            self.partition.waiters.remove(key);
-        }
     }
 }
