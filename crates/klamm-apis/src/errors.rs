@@ -1,6 +1,6 @@
 //! Every domain error as Kafka's code. There is no `_ =>` here: a new error needs a decision.
 
-use klamm_log::{AppendError, ReadError, SequenceError};
+use klamm_log::{AppendError, ReadError, SequenceError, TransactionError};
 use klamm_model::ErrorCode;
 use klamm_replication::{AppendRefused, ReadRefused, SessionError};
 
@@ -15,9 +15,19 @@ pub(crate) fn append_code(error: &AppendRefused) -> ErrorCode {
         AppendRefused::Log(AppendError::Sequence(SequenceError::Sequence { .. })) => {
             ErrorCode::OutOfOrderSequenceNumber
         }
+        AppendRefused::Log(AppendError::Transaction(error)) => transaction_code(*error),
         AppendRefused::Log(AppendError::Control(_)) => ErrorCode::InvalidRecord,
         AppendRefused::Log(AppendError::TooLarge { .. }) => ErrorCode::RecordListTooLarge,
         AppendRefused::Log(AppendError::Disk(_)) => ErrorCode::KafkaStorageError,
+    }
+}
+
+fn transaction_code(error: TransactionError) -> ErrorCode {
+    match error {
+        TransactionError::NotInTransaction | TransactionError::OutsideOfTransaction => {
+            ErrorCode::InvalidTxnState
+        }
+        TransactionError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
     }
 }
 

@@ -14,7 +14,12 @@
 mod runtime;
 mod shard;
 mod state;
+#[cfg(test)]
+mod state_tests;
 mod task;
 
-pub use runtime::{Coordinator, CoordinatorHandle, Factory, QUEUE_MAX};
-pub use shard::{KeyValue, LoadedChunk, Outcome, PartitionLog, Shard, Ticket, Time};
+pub use runtime::{Coordinator, CoordinatorHandle, Effects, Factory, QUEUE_MAX};
+pub use shard::{
+    Batch, KeyValue, Loaded, LoadedChunk, Outcome, PartitionLog, Shard, Ticket, Time,
+    TransactionEnd, TransactionalProducer,
+};

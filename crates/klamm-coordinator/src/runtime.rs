@@ -17,6 +17,9 @@ pub const QUEUE_MAX: usize = 16_384;
 /// Makes an empty shard.
 pub type Factory<S> = Box<dyn Fn(PartitionIndex) -> S + Send>;
 
+/// Takes what a shard wants others to do. Called on the coordinator's thread: it must not wait.
+pub type Effects<E> = Arc<dyn Fn(E) + Send + Sync>;
+
 /// A coordinator's thread.
 #[derive(Debug)]
 pub struct Coordinator<S: Shard> {
@@ -29,12 +32,18 @@ impl<S: Shard> Coordinator<S> {
     ///
     /// # Errors
     /// The thread could not be started.
-    pub fn start(name: &str, clock: Arc<dyn Clock>, factory: Factory<S>) -> io::Result<Self> {
+    pub fn start(
+        name: &str,
+        clock: Arc<dyn Clock>,
+        factory: Factory<S>,
+        effects: Effects<S::Effect>,
+    ) -> io::Result<Self> {
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
         let orders = Arc::<Orders<S>>::default();
         let for_thread = Arc::clone(&orders);
         let thread = task::spawn_thread(name, move || {
-            if let Err(error) = task::run_worker(run(clock, factory, queue, for_thread)) {
+            if let Err(error) = task::run_worker(run((clock, factory, effects), queue, for_thread))
+            {
                 tracing::error!(%error, "a coordinator could not start");
             }
         })?;

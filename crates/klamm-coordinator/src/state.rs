@@ -7,38 +7,63 @@ use klamm_env::Moment;
 use klamm_model::{ErrorCode, Offset};
 use tokio::sync::oneshot;
 
+use crate::runtime::Effects;
 use crate::shard::{Outcome, PartitionLog, Shard, Ticket, Time};
 
 /// Requests that may wait for answers in one shard; more are told to come back.
 const WAITING_MAX: usize = 100_000;
 
+/// What waits until the log is committed up to some offset.
+enum Pending<S: Shard> {
+    /// A write.
+    Write(S::Write),
+    /// An answer that was read from what lies before.
+    Read(Ticket, S::Response),
+}
+
+/// How far a shard is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The log is read from here on.
+    Reading(Offset),
+    /// The log is read up to here, and what was read is not all committed.
+    Committing(Offset),
+    /// It serves.
+    Active,
+}
+
+/// What an event made a shard want.
+type Wanted<S> = Outcome<<S as Shard>::Response, <S as Shard>::Write, <S as Shard>::Effect>;
+
 /// A shard of this broker.
 pub(crate) struct ShardState<S: Shard> {
     shard: S,
     log: Arc<dyn PartitionLog>,
-    /// Where loading has come to; `None` once it is done.
-    loading: Option<Offset>,
+    stage: Stage,
     waiting: HashMap<Ticket, oneshot::Sender<S::Response>>,
     next_ticket: u64,
     /// Appended, with the offset that the high watermark must reach.
-    uncommitted: VecDeque<(Offset, S::Write)>,
+    uncommitted: VecDeque<(Offset, Pending<S>)>,
+    effects: Effects<S::Effect>,
 }
 
 impl<S: Shard> ShardState<S> {
-    pub(crate) fn new(shard: S, log: Arc<dyn PartitionLog>) -> Self {
-        let loading = Some(log.log_start_offset());
+    pub(crate) fn new(shard: S, log: Arc<dyn PartitionLog>, effects: Effects<S::Effect>) -> Self {
+        let stage = Stage::Reading(log.log_start_offset());
         Self {
             shard,
             log,
-            loading,
+            stage,
             waiting: HashMap::new(),
             next_ticket: 0,
             uncommitted: VecDeque::new(),
+            effects,
         }
     }
 
-    pub(crate) fn is_loading(&self) -> bool {
-        self.loading.is_some()
+    /// Whether there is more of the log to read.
+    pub(crate) fn is_reading(&self) -> bool {
+        matches!(self.stage, Stage::Reading(_))
     }
 
     /// Loads the next part of the log.
@@ -46,15 +71,15 @@ impl<S: Shard> ShardState<S> {
     /// # Errors
     /// The log cannot be read; the shard must not serve.
     pub(crate) fn load_some(&mut self, time: Time) -> Result<(), ErrorCode> {
-        let Some(at) = self.loading else { return Ok(()) };
+        let Stage::Reading(at) = self.stage else { return Ok(()) };
         if at >= self.log.log_end_offset() {
-            self.loading = None;
-            self.shard.on_loaded(time);
+            self.stage = Stage::Committing(at);
+            self.on_high_watermark(time);
             return Ok(());
         }
         let chunk = self.log.read(at)?;
-        chunk.records.into_iter().for_each(|record| self.shard.replay(record));
-        self.loading = Some(chunk.next_offset.max(at.plus(1)));
+        chunk.entries.into_iter().for_each(|entry| self.shard.replay(entry));
+        self.stage = Stage::Reading(chunk.next_offset.max(at.plus(1)));
         Ok(())
     }
 
@@ -66,7 +91,7 @@ impl<S: Shard> ShardState<S> {
     ) {
         let refusal = if !self.log.is_leader() {
             Some(ErrorCode::NotCoordinator)
-        } else if self.is_loading() || self.waiting.len() >= WAITING_MAX {
+        } else if self.stage != Stage::Active || self.waiting.len() >= WAITING_MAX {
             Some(ErrorCode::CoordinatorLoadInProgress)
         } else {
             None
@@ -84,7 +109,7 @@ impl<S: Shard> ShardState<S> {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Moment> {
-        if self.is_loading() { None } else { self.shard.next_timeout() }
+        if self.stage == Stage::Active { self.shard.next_timeout() } else { None }
     }
 
     pub(crate) fn on_time(&mut self, time: Time) {
@@ -98,43 +123,72 @@ impl<S: Shard> ShardState<S> {
     /// Tells the shard of everything that is committed by now.
     pub(crate) fn on_high_watermark(&mut self, time: Time) {
         let high_watermark = self.log.high_watermark();
+        if matches!(self.stage, Stage::Committing(end) if end <= high_watermark) {
+            self.stage = Stage::Active;
+            let mut actions = S::Actions::default();
+            self.shard.on_loaded(time, &mut actions);
+            self.act(time, actions.into());
+        }
         while let Some((end, _)) = self.uncommitted.front() {
             if *end > high_watermark && self.log.is_leader() {
                 return;
             }
-            let Some((end, write)) = self.uncommitted.pop_front() else { return };
+            let Some((end, pending)) = self.uncommitted.pop_front() else { return };
+            let is_committed = end <= high_watermark;
             let mut actions = S::Actions::default();
-            if end <= high_watermark {
-                self.shard.on_committed(time, write, &mut actions);
-            } else {
-                self.shard.on_failed(time, write, ErrorCode::NotLeaderOrFollower, &mut actions);
+            match pending {
+                Pending::Read(ticket, response) => {
+                    let lost = || S::unavailable(ErrorCode::NotCoordinator);
+                    self.reply(ticket, if is_committed { response } else { lost() });
+                }
+                Pending::Write(write) if is_committed => {
+                    self.shard.on_committed(time, write, &mut actions);
+                }
+                Pending::Write(write) => {
+                    self.shard.on_failed(time, write, ErrorCode::NotLeaderOrFollower, &mut actions);
+                }
             }
             self.act(time, actions.into());
         }
     }
 
-    /// Sends answers and appends records. What a failed append makes the shard want is done too.
-    fn act(&mut self, time: Time, outcome: Outcome<S::Response, S::Write>) {
-        let mut outcomes = VecDeque::from([outcome]);
-        while let Some(Outcome { replies, writes }) = outcomes.pop_front() {
+    /// Sends answers and appends records. What that makes the shard want is done too.
+    fn act(&mut self, time: Time, wanted: Wanted<S>) {
+        let mut queue = VecDeque::from([wanted]);
+        while let Some(Outcome { replies, reads, writes, effects }) = queue.pop_front() {
             for (ticket, response) in replies {
-                if let Some(reply) = self.waiting.remove(&ticket) {
-                    answer(reply, response);
-                }
+                self.reply(ticket, response);
             }
             for write in writes {
-                let appended =
-                    S::records(&write).and_then(|records| self.log.append(&records, time.wall));
-                match appended {
-                    Ok(end) => self.uncommitted.push_back((end, write)),
+                let mut actions = S::Actions::default();
+                match S::batch(&write).and_then(|batch| self.log.append(&batch, time.wall)) {
+                    Ok(end) => {
+                        self.shard.on_appended(time, &write, &mut actions);
+                        self.uncommitted.push_back((end, Pending::Write(write)));
+                    }
                     Err(error) => {
                         tracing::warn!(log = ?self.log, %error, "a coordinator's records could not be appended");
-                        let mut actions = S::Actions::default();
                         self.shard.on_failed(time, write, error, &mut actions);
-                        outcomes.push_back(actions.into());
                     }
                 }
+                queue.push_back(actions.into());
             }
+            for (ticket, response) in reads {
+                match self.uncommitted.back() {
+                    Some((end, _)) => {
+                        let end = *end;
+                        self.uncommitted.push_back((end, Pending::Read(ticket, response)));
+                    }
+                    None => self.reply(ticket, response),
+                }
+            }
+            effects.into_iter().for_each(|effect| (self.effects)(effect));
+        }
+    }
+
+    fn reply(&mut self, ticket: Ticket, response: S::Response) {
+        if let Some(reply) = self.waiting.remove(&ticket) {
+            answer(reply, response);
         }
     }
 
@@ -144,9 +198,7 @@ impl<S: Shard> ShardState<S> {
         self.shard.on_unload(&mut actions);
         let Outcome { replies, .. } = actions.into();
         for (ticket, response) in replies {
-            if let Some(reply) = self.waiting.remove(&ticket) {
-                answer(reply, response);
-            }
+            self.reply(ticket, response);
         }
         for (_, reply) in self.waiting.drain() {
             answer(reply, S::unavailable(ErrorCode::NotCoordinator));

@@ -8,7 +8,7 @@ use klamm_env::{Clock, Moment, task};
 use klamm_model::{ErrorCode, PartitionIndex};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::runtime::Factory;
+use crate::runtime::{Effects, Factory};
 use crate::shard::{PartitionLog, Shard, Time};
 use crate::state::ShardState;
 
@@ -69,6 +69,7 @@ impl<S: Shard> Orders<S> {
 struct Loop<S: Shard> {
     clock: Arc<dyn Clock>,
     factory: Factory<S>,
+    effects: Effects<S::Effect>,
     shards: BTreeMap<PartitionIndex, ShardState<S>>,
     loading: HashSet<PartitionIndex>,
     advanced: Arc<Notify>,
@@ -77,14 +78,14 @@ struct Loop<S: Shard> {
 
 /// Runs until told to stop or until the last handle is gone.
 pub(crate) async fn run<S: Shard>(
-    clock: Arc<dyn Clock>,
-    factory: Factory<S>,
+    (clock, factory, effects): (Arc<dyn Clock>, Factory<S>, Effects<S::Effect>),
     mut queue: mpsc::Receiver<Command<S>>,
     orders: Arc<Orders<S>>,
 ) {
     let mut this = Loop {
         clock,
         factory,
+        effects,
         shards: BTreeMap::new(),
         loading: HashSet::new(),
         advanced: Arc::default(),
@@ -150,7 +151,8 @@ impl<S: Shard> Loop<S> {
             }
             Command::Load { partition, log } => {
                 log.watch(Arc::clone(&self.advanced));
-                let shard = ShardState::new((self.factory)(partition), log);
+                let shard =
+                    ShardState::new((self.factory)(partition), log, Arc::clone(&self.effects));
                 if let Some(old) = self.shards.insert(partition, shard) {
                     old.unload();
                 }
@@ -178,7 +180,7 @@ impl<S: Shard> Loop<S> {
         for partition in loading {
             let Some(shard) = self.shards.get_mut(&partition) else { continue };
             match shard.load_some(time) {
-                Ok(()) if shard.is_loading() => continue,
+                Ok(()) if shard.is_reading() => continue,
                 Ok(()) => {}
                 Err(error) => {
                     tracing::error!(partition, %error, "a coordinator's log cannot be read: its groups are not served");

@@ -1,18 +1,25 @@
 //! The group shard as klamm-coordinator runs it.
 
-use klamm_coordinator::{KeyValue, Outcome, Shard, Ticket, Time};
+use std::convert::Infallible;
+
+use klamm_coordinator::{Batch, Loaded, Outcome, Shard, Ticket, Time};
 use klamm_env::Moment;
 use klamm_model::ErrorCode;
 
 use crate::record::RecordError;
 use crate::{Actions, GroupShard, Record, Request, Response, Write};
 
-impl From<Actions> for Outcome<Response, Write> {
+impl From<Actions> for Outcome<Response, Write, Infallible> {
     fn from(actions: Actions) -> Self {
         for (group_id, member_id) in &actions.failed_members {
             tracing::info!(%group_id, %member_id, "member removed: it was silent for its session");
         }
-        Self { replies: actions.replies, writes: actions.writes }
+        Self {
+            replies: actions.replies,
+            reads: Vec::new(),
+            writes: actions.writes,
+            effects: Vec::new(),
+        }
     }
 }
 
@@ -20,6 +27,7 @@ impl Shard for GroupShard {
     type Request = Request;
     type Response = Response;
     type Write = Write;
+    type Effect = Infallible;
     type Actions = Actions;
 
     fn on_request(&mut self, time: Time, request: Request, ticket: Ticket, actions: &mut Actions) {
@@ -34,13 +42,15 @@ impl Shard for GroupShard {
         self.next_timeout()
     }
 
-    fn records(write: &Write) -> Result<Vec<KeyValue>, ErrorCode> {
+    fn batch(write: &Write) -> Result<Batch, ErrorCode> {
         let records = write.records.iter().map(Record::to_key_value).collect::<Result<_, _>>();
-        records.map_err(|error| {
+        records.map(Batch::Records).map_err(|error| {
             tracing::error!(%error, "a group record could not be encoded");
             ErrorCode::UnknownServerError
         })
     }
+
+    fn on_appended(&mut self, _: Time, _: &Write, _: &mut Actions) {}
 
     fn on_committed(&mut self, time: Time, write: Write, actions: &mut Actions) {
         self.on_committed(time, write, actions);
@@ -50,7 +60,8 @@ impl Shard for GroupShard {
         self.on_failed(time, write, error, actions);
     }
 
-    fn replay(&mut self, (key, value): KeyValue) {
+    fn replay(&mut self, loaded: Loaded) {
+        let Loaded::Record((key, value)) = loaded else { return };
         match Record::from_key_value(key, value) {
             Ok(record) => self.replay(record),
             Err(error @ (RecordError::UnknownKind(_) | RecordError::NotServed(_))) => {
@@ -62,7 +73,7 @@ impl Shard for GroupShard {
         }
     }
 
-    fn on_loaded(&mut self, time: Time) {
+    fn on_loaded(&mut self, time: Time, _: &mut Actions) {
         self.on_loaded(time);
     }
 

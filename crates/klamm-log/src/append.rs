@@ -3,16 +3,17 @@
 use std::fmt;
 use std::io::IoSlice;
 
-use klamm_model::{LeaderEpoch, Offset, Timestamp};
+use klamm_model::{LeaderEpoch, Offset, Timestamp, Verification};
 use klamm_records::{
-    BatchError, BatchHeader, BatchView, ControlRecordError, EndTxnMarker, Scratch, ValidBatch,
+    BatchError, BatchHeader, BatchView, ControlRecordError, EndTxnMarker, Producer, Scratch,
+    ValidBatch,
 };
 
 use crate::error::{LogError, is_full};
 use crate::index::{IndexEntry, TimeIndexEntry, relative};
 use crate::log::Log;
 use crate::names::LOG_SUFFIX;
-use crate::producer_state::{Marker, SequenceError};
+use crate::producer_state::{Marker, RememberedBatch, SequenceError};
 use crate::seeded_bugs::{SeededBug, is_seeded};
 
 /// Who made a batch.
@@ -20,6 +21,18 @@ use crate::seeded_bugs::{SeededBug, is_seeded};
 pub enum Origin {
     /// A producer: its sequence numbers are checked.
     Client,
+    /// A producer in a transaction: besides, the transaction is open here, or the coordinator was
+    /// asked and this is the proof.
+    Transaction(Option<Verification>),
+    /// A coordinator, for a producer in a transaction: its epoch is checked, and that the
+    /// transaction is open or proven.
+    Coordinator(Option<Verification>),
+    /// A transaction coordinator that ends a transaction: the epochs are checked, its own and the
+    /// producer's, by the rule of this transaction protocol (feature `transaction.version`).
+    Marker {
+        /// The protocol.
+        transaction_version: i8,
+    },
     /// The broker itself.
     Broker,
 }
@@ -42,6 +55,8 @@ pub struct Appended {
 pub enum AppendError {
     /// It does not follow what its producer sent before.
     Sequence(SequenceError),
+    /// It does not belong to the transaction that is open, or to none that may begin.
+    Transaction(TransactionError),
     /// It is a control batch without a control record.
     Control(ControlRecordError),
     /// Larger than a segment can be.
@@ -54,6 +69,40 @@ pub enum AppendError {
     /// The disk has no room, or failed: then the log must not be used any more.
     Disk(LogError),
 }
+
+/// Why a batch of a transaction is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionError {
+    /// INVALID_TXN_STATE: no transaction is open for its producer, and none was proven to begin.
+    NotInTransaction,
+    /// INVALID_TXN_STATE: it is outside of a transaction while its producer has one open.
+    OutsideOfTransaction,
+    /// TRANSACTION_COORDINATOR_FENCED: a newer coordinator has ended a transaction here.
+    CoordinatorFenced {
+        /// Of the marker.
+        epoch: i32,
+        /// The newest.
+        current: i32,
+    },
+}
+
+impl fmt::Display for TransactionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInTransaction => {
+                write!(f, "the batch belongs to no transaction that is open in this partition")
+            }
+            Self::OutsideOfTransaction => {
+                write!(f, "the producer has a transaction open here and the batch is outside of it")
+            }
+            Self::CoordinatorFenced { epoch, current } => {
+                write!(f, "coordinator epoch {epoch} is older than {current}: another took over")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TransactionError {}
 
 /// Why what a leader sent was not appended. Batches before the refused one are in the log.
 #[derive(Debug)]
@@ -112,6 +161,7 @@ impl fmt::Display for AppendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sequence(error) => fmt::Display::fmt(error, f),
+            Self::Transaction(error) => fmt::Display::fmt(error, f),
             Self::Control(error) => fmt::Display::fmt(error, f),
             Self::TooLarge { bytes, segment_bytes } => {
                 write!(f, "the batch has {bytes} bytes, more than segment.bytes ({segment_bytes})")
@@ -129,7 +179,85 @@ impl From<SequenceError> for AppendError {
     }
 }
 
+impl From<TransactionError> for AppendError {
+    fn from(error: TransactionError) -> Self {
+        Self::Transaction(error)
+    }
+}
+
 impl Log {
+    /// Begins to ask whether a producer's transaction may begin here; `None` if it has begun.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn begin_verification(
+        &mut self,
+        producer: Producer,
+        wall: Timestamp,
+    ) -> Result<Option<Verification>, LogError> {
+        let woken = self.wake();
+        self.closing_on_failure(woken)?;
+        if self.producers.is_in_transaction(producer) {
+            return Ok(None);
+        }
+        Ok(Some(self.verifications.begin(producer, wall)))
+    }
+
+    /// What is known of the batch already, so that it need not be written.
+    fn check(
+        &self,
+        header: &BatchHeader,
+        marker: Option<Marker>,
+        origin: Origin,
+    ) -> Result<Option<Appended>, AppendError> {
+        let duplicate = |known: RememberedBatch| Appended {
+            base_offset: known.first_offset(),
+            last_offset: known.last_offset,
+            max_timestamp: known.timestamp,
+            is_duplicate: true,
+        };
+        let Some(producer) = header.producer else { return Ok(None) };
+        match origin {
+            Origin::Broker => Ok(None),
+            Origin::Client => {
+                let known = self.producers.check(header)?.map(duplicate);
+                let is_outside = !header.attributes.is_transactional();
+                if known.is_none() && is_outside && self.producers.is_in_transaction(producer) {
+                    return Err(TransactionError::OutsideOfTransaction.into());
+                }
+                Ok(known)
+            }
+            Origin::Transaction(proof) => {
+                if let Some(known) = self.producers.check(header)? {
+                    return Ok(Some(duplicate(known)));
+                }
+                if !self.producers.is_in_transaction(producer) {
+                    self.verifications.check(producer, proof)?;
+                    self.verifications.check_order(producer)?;
+                }
+                Ok(None)
+            }
+            Origin::Coordinator(proof) => {
+                self.producers.check_epoch(producer)?;
+                if !self.producers.is_in_transaction(producer) {
+                    self.verifications.check(producer, proof)?;
+                }
+                Ok(None)
+            }
+            Origin::Marker { transaction_version } => {
+                let Some(marker) = marker else { return Ok(None) };
+                self.producers.check_marker(producer, marker, transaction_version)?;
+                let is_repeated = self.producers.is_ended(producer, transaction_version);
+                Ok(is_repeated.then(|| Appended {
+                    base_offset: self.log_end_offset().plus(-1),
+                    last_offset: self.log_end_offset().plus(-1),
+                    max_timestamp: header.max_timestamp,
+                    is_duplicate: true,
+                }))
+            }
+        }
+    }
+
     /// Appends a batch at the end of the log, in the leader's epoch. One write of the batch's
     /// bytes as they lie; nothing is synced.
     ///
@@ -144,21 +272,14 @@ impl Log {
     ) -> Result<Appended, AppendError> {
         let woken = self.wake();
         self.closing_on_failure(woken).map_err(AppendError::Disk)?;
-        if origin == Origin::Client
-            && let Some(known) = self.producers.check(batch.header())?
-        {
-            return Ok(Appended {
-                base_offset: known.first_offset(),
-                last_offset: known.last_offset,
-                max_timestamp: known.timestamp,
-                is_duplicate: true,
-            });
+        let marker = marker_of(&batch)?;
+        if let Some(known) = self.check(batch.header(), marker, origin)? {
+            return Ok(known);
         }
         let bytes = batch.size_in_bytes();
         if bytes as u64 > self.config.segment_bytes {
             return Err(AppendError::TooLarge { bytes, segment_bytes: self.config.segment_bytes });
         }
-        let marker = marker_of(&batch)?;
         batch.place(self.log_end_offset(), leader_epoch);
         let header = *batch.header();
         let result = self.place(&header, marker, (&batch.parts(), wall));
@@ -272,6 +393,7 @@ impl Log {
         marker: Option<Marker>,
     ) -> Result<(), LogError> {
         let Some(producer) = header.producer else { return Ok(()) };
+        self.verifications.on_written(header);
         match marker {
             Some(marker) => {
                 if let Some(first_offset) = self.producers.open_transaction(producer.id) {

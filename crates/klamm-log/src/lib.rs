@@ -50,9 +50,10 @@ mod segment;
 mod sync;
 mod timestamps;
 mod transaction_index;
+mod verification;
 mod view;
 
-pub use append::{AppendError, Appended, FollowError, Origin};
+pub use append::{AppendError, Appended, FollowError, Origin, TransactionError};
 pub use checkpoint::{CheckpointError, OffsetCheckpoint};
 pub use closed::ClosedLog;
 pub use compaction::{

@@ -27,6 +27,7 @@ use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::segment::{SaveIndexes, Segment};
 use crate::sync::{SyncTicket, Unsynced};
 use crate::transaction_index::AbortedTransaction;
+use crate::verification::Verifications;
 use crate::view::LogView;
 
 /// A log. It has one owner; readers hold its [`LogView`].
@@ -44,6 +45,7 @@ pub struct Log {
     pub(crate) active_since: Timestamp,
     pub(crate) epochs: LeaderEpochs,
     pub(crate) producers: ProducerState,
+    pub(crate) verifications: Verifications,
     pub(crate) aborted: Vec<AbortedTransaction>,
     /// The offset of the newest snapshot file.
     pub(crate) last_snapshot: Option<Offset>,
@@ -138,6 +140,7 @@ impl Log {
             active_since: wall,
             epochs: LeaderEpochs::default(),
             producers: ProducerState::default(),
+            verifications: Verifications::default(),
             aborted: Vec::new(),
             last_snapshot: None,
             unsynced: Unsynced::default(),
@@ -231,6 +234,7 @@ impl Log {
     /// Forgets producers that were silent for too long.
     pub fn expire_producers(&mut self, wall: Timestamp) {
         self.producers.expire(wall, self.config.producer_id_expiration_ms);
+        self.verifications.expire(wall, self.config.producer_id_expiration_ms);
     }
 
     pub(crate) fn check_usable(&self) -> Result<(), LogError> {

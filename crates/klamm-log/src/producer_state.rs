@@ -7,11 +7,15 @@ use std::fmt;
 use klamm_model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use klamm_records::{BatchHeader, Producer};
 
+use crate::append::{AppendError, TransactionError};
 use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::transaction_index::AbortedTransaction;
 
 /// Batches remembered of each producer; a client has no more in flight.
 pub(crate) const BATCHES_MAX: usize = 5;
+
+/// From this transaction protocol on each transaction has an epoch of its own.
+const TRANSACTIONS_V2: i8 = 2;
 
 /// A batch that was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,6 +213,59 @@ impl ProducerState {
             first_offset,
             last_offset: header.base_offset,
             last_stable_offset,
+        })
+    }
+
+    /// Checks that no newer instance of a producer is known.
+    ///
+    /// # Errors
+    /// One is.
+    pub fn check_epoch(&self, producer: Producer) -> Result<(), SequenceError> {
+        match self.producers.get(&producer.id) {
+            Some(entry) if producer.epoch < entry.epoch => {
+                Err(SequenceError::Epoch { epoch: producer.epoch, current: entry.epoch })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Checks a marker: neither its producer nor its coordinator may be replaced by now. With
+    /// transactions v2 each transaction ends with an epoch of its own, so a marker that comes late
+    /// is told from the one that the open transaction waits for (KIP-890).
+    pub(crate) fn check_marker(
+        &self,
+        producer: Producer,
+        marker: Marker,
+        transaction_version: i8,
+    ) -> Result<(), AppendError> {
+        let Some(entry) = self.producers.get(&producer.id) else { return Ok(()) };
+        let is_late = transaction_version >= TRANSACTIONS_V2
+            && producer.epoch == entry.epoch
+            && entry.transaction_first_offset.is_some();
+        if producer.epoch < entry.epoch || is_late {
+            let (epoch, current) = (producer.epoch, entry.epoch);
+            return Err(SequenceError::Epoch { epoch, current }.into());
+        }
+        if marker.coordinator_epoch < entry.coordinator_epoch {
+            let (epoch, current) = (marker.coordinator_epoch, entry.coordinator_epoch);
+            return Err(TransactionError::CoordinatorFenced { epoch, current }.into());
+        }
+        Ok(())
+    }
+
+    /// Whether the marker of this producer and epoch is here already.
+    pub(crate) fn is_ended(&self, producer: Producer, transaction_version: i8) -> bool {
+        transaction_version >= TRANSACTIONS_V2
+            && self.producers.get(&producer.id).is_some_and(|entry| {
+                entry.epoch == producer.epoch && entry.transaction_first_offset.is_none()
+            })
+    }
+
+    /// Whether a producer has a transaction open, in this epoch.
+    #[must_use]
+    pub fn is_in_transaction(&self, producer: Producer) -> bool {
+        self.producers.get(&producer.id).is_some_and(|entry| {
+            entry.epoch == producer.epoch && entry.transaction_first_offset.is_some()
         })
     }
 

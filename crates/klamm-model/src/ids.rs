@@ -41,6 +41,11 @@ numbers! {
     Timestamp(i64);
 }
 
+/// Proves that a transaction coordinator was asked about a producer's transaction in a partition,
+/// and that no marker has ended it since the question (KIP-890).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Verification(pub u64);
+
 impl Offset {
     /// The first offset of a partition.
     pub const ZERO: Self = Self(0);

@@ -8,7 +8,7 @@ mod uuid;
 pub use error_code::ErrorCode;
 pub use ids::{
     Acks, BrokerEpoch, GenerationId, IsolationLevel, LeaderEpoch, NodeId, Offset, ProducerEpoch,
-    ProducerId, Timestamp,
+    ProducerId, Timestamp, Verification,
 };
 pub use topic::{
     GROUP_OFFSETS_TOPIC, METADATA_TOPIC, METADATA_TOPIC_ID, PartitionIndex, TOPIC_NAME_LEN_MAX,

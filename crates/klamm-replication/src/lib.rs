@@ -23,7 +23,7 @@ pub use directory::{Directories, Directory, OpenError};
 pub use fetch_session::{
     Answer, FetchSessions, SessionError, SessionRef, SessionRequest, Told, Wanted, Worth,
 };
-pub use partition::{AppendRefused, CommitWait, Partition, ReadRefused, Watch};
+pub use partition::{AppendRefused, CommitWait, Partition, ReadRefused, TransactionMarker, Watch};
 pub use partitions::{Age, NewPartition, Partitions};
 pub use rules::{log_config, rules};
 pub use waiters::FetchSignal;

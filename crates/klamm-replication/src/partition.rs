@@ -2,6 +2,7 @@
 //! watermark. Never parses a request, and never holds its log's lock while it waits.
 
 mod refusals;
+mod transactions;
 mod upkeep;
 mod waits;
 
@@ -19,6 +20,7 @@ use klamm_records::{Rules, ValidBatch};
 use tokio::sync::Notify;
 
 pub use self::refusals::{AppendRefused, ReadRefused};
+pub use self::transactions::TransactionMarker;
 pub use self::waits::{CommitWait, Watch};
 use crate::directory::Directory;
 use crate::waiters::{FetchSignal, Waiters};
@@ -240,7 +242,7 @@ impl Partition {
         if self.is_offline() {
             return Err(AppendRefused::Offline);
         }
-        if origin == Origin::Client {
+        if matches!(origin, Origin::Client | Origin::Transaction(_)) {
             let room = self.directory.room();
             room.admit(batch.size_in_bytes() as u64, wall).map_err(AppendRefused::NearlyFull)?;
         }
@@ -266,15 +268,19 @@ impl Partition {
                 Err(AppendRefused::Log(AppendError::Disk(error)))
             }
             Err(AppendError::Disk(error)) => {
-                tracing::error!(partition = %self.name, %error, "an append failed");
-                match &error {
-                    LogError::Io { .. } => self.fail(&error),
-                    // Its own files are not what they should be; the disk is sound.
-                    _ => self.has_failed.store(true, Ordering::Release),
-                }
+                self.on_disk_failure(&error);
                 Err(AppendRefused::Log(AppendError::Disk(error)))
             }
             Err(error) => Err(AppendRefused::Log(error)),
+        }
+    }
+
+    fn on_disk_failure(&self, error: &LogError) {
+        tracing::error!(partition = %self.name, %error, "an append failed");
+        match error {
+            LogError::Io { .. } => self.fail(error),
+            // Its own files are not what they should be; the disk is sound.
+            _ => self.has_failed.store(true, Ordering::Release),
         }
     }
 

@@ -251,6 +251,7 @@ fn start_core(
         "groups",
         Arc::clone(&env.clock),
         Box::new(move |_| boot::group_shard(&shard_config)),
+        Arc::new(|nothing| match nothing {}),
     )?;
     let mut publisher = BrokerPublisher {
         node_id: config.node.node_id,

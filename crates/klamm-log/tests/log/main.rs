@@ -16,3 +16,4 @@ mod open_files;
 mod producers;
 mod readers;
 mod recovery;
+mod verification;
