@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use klamm_group_coordinator::group_partition;
+use klamm_coordinator::partition_for;
 use klamm_model::{ErrorCode, GROUP_OFFSETS_TOPIC};
 use klamm_protocol::find_coordinator_response::Coordinator;
 use klamm_protocol::{FindCoordinatorRequest, FindCoordinatorResponse, Listener};
@@ -91,7 +91,7 @@ async fn locate(
     let n = offsets_partition_count(ctx);
     let image = ctx.metadata.image();
     let leader = n
-        .and_then(|n| image.topics.partition(GROUP_OFFSETS_TOPIC, group_partition(key, n)))
+        .and_then(|n| image.topics.partition(GROUP_OFFSETS_TOPIC, partition_for(key, n)))
         .and_then(|partition| partition.leader);
     let endpoint = leader
         .and_then(|id| Some((id, Context::endpoint(&image.cluster, id, &caller.listener_name)?)));

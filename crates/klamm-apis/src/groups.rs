@@ -1,6 +1,7 @@
 //! From a group's name to its shard, and what the group APIs share.
 
-use klamm_group_coordinator::{Request, Response, group_partition};
+use klamm_coordinator::partition_for;
+use klamm_group_coordinator::{Request, Response};
 use klamm_model::{ErrorCode, GROUP_OFFSETS_TOPIC};
 use klamm_stdx::Str;
 
@@ -21,7 +22,7 @@ pub(crate) async fn ask(ctx: &Context, group_id: &Str, request: Request) -> Resp
         return Response::Unavailable(ErrorCode::InvalidGroupId);
     }
     match offsets_partition_count(ctx) {
-        Some(n) => ctx.groups.request(group_partition(group_id, n), request).await,
+        Some(n) => ctx.groups.request(partition_for(group_id, n), request).await,
         None => Response::Unavailable(ErrorCode::CoordinatorNotAvailable),
     }
 }

@@ -21,5 +21,5 @@ mod task;
 pub use runtime::{Coordinator, CoordinatorHandle, Effects, Factory, QUEUE_MAX};
 pub use shard::{
     Batch, KeyValue, Loaded, LoadedChunk, Outcome, PartitionLog, Shard, Ticket, Time,
-    TransactionEnd, TransactionalProducer,
+    TransactionEnd, TransactionalProducer, partition_for,
 };

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use klamm_env::Moment;
-use klamm_model::{ErrorCode, Offset, ProducerEpoch, ProducerId, Timestamp, Verification};
+use klamm_model::{
+    ErrorCode, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp,
+    Verification,
+};
 use tokio::sync::Notify;
 
 /// Names a request that waits for its answer.
@@ -144,8 +147,8 @@ pub trait Shard: 'static {
     );
     /// What stands in the log, while the shard is loaded.
     fn replay(&mut self, loaded: Loaded);
-    /// The log is replayed to its end.
-    fn on_loaded(&mut self, time: Time, actions: &mut Self::Actions);
+    /// The log is replayed to its end, which is committed; this broker leads it in `epoch`.
+    fn on_loaded(&mut self, time: Time, epoch: LeaderEpoch, actions: &mut Self::Actions);
     /// The shard moves away.
     fn on_unload(&mut self, actions: &mut Self::Actions);
     /// The answer to a request while the shard cannot serve it.
@@ -176,11 +179,21 @@ pub trait PartitionLog: Send + Sync + Debug {
     fn log_end_offset(&self) -> Offset;
     /// Wakes `notify` whenever the high watermark moves or the partition is lost.
     fn watch(&self, notify: Arc<Notify>);
-    /// Whether this broker still leads the partition.
-    fn is_leader(&self) -> bool;
+    /// The epoch in which this broker leads the partition; `None` if it does not.
+    fn leader_epoch(&self) -> Option<LeaderEpoch>;
     /// Some records from `from` on.
     ///
     /// # Errors
     /// The log cannot be read there.
     fn read(&self, from: Offset) -> Result<LoadedChunk, ErrorCode>;
+}
+
+/// The partition of a coordinator's topic that a group's or transactional id's name belongs to:
+/// Java's hash of it (Kafka: `Utils.abs(groupId.hashCode()) % n`).
+#[must_use]
+pub fn partition_for(name: &str, n_partitions: i32) -> PartitionIndex {
+    let hash =
+        name.encode_utf16().fold(0_i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
+    let positive = if hash == i32::MIN { 0 } else { hash.abs() };
+    positive % n_partitions.max(1)
 }

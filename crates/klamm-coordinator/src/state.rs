@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use klamm_env::Moment;
-use klamm_model::{ErrorCode, Offset};
+use klamm_model::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::oneshot;
 
 use crate::runtime::Effects;
@@ -40,6 +40,8 @@ pub(crate) struct ShardState<S: Shard> {
     shard: S,
     log: Arc<dyn PartitionLog>,
     stage: Stage,
+    /// In which this broker led the log when the shard came; in another it is another's.
+    epoch: Option<LeaderEpoch>,
     waiting: HashMap<Ticket, oneshot::Sender<S::Response>>,
     next_ticket: u64,
     /// Appended, with the offset that the high watermark must reach.
@@ -50,15 +52,21 @@ pub(crate) struct ShardState<S: Shard> {
 impl<S: Shard> ShardState<S> {
     pub(crate) fn new(shard: S, log: Arc<dyn PartitionLog>, effects: Effects<S::Effect>) -> Self {
         let stage = Stage::Reading(log.log_start_offset());
+        let epoch = log.leader_epoch();
         Self {
             shard,
             log,
             stage,
+            epoch,
             waiting: HashMap::new(),
             next_ticket: 0,
             uncommitted: VecDeque::new(),
             effects,
         }
+    }
+
+    fn is_leader(&self) -> bool {
+        self.epoch.is_some() && self.log.leader_epoch() == self.epoch
     }
 
     /// Whether there is more of the log to read.
@@ -89,7 +97,7 @@ impl<S: Shard> ShardState<S> {
         request: S::Request,
         reply: oneshot::Sender<S::Response>,
     ) {
-        let refusal = if !self.log.is_leader() {
+        let refusal = if !self.is_leader() {
             Some(ErrorCode::NotCoordinator)
         } else if self.stage != Stage::Active || self.waiting.len() >= WAITING_MAX {
             Some(ErrorCode::CoordinatorLoadInProgress)
@@ -123,14 +131,16 @@ impl<S: Shard> ShardState<S> {
     /// Tells the shard of everything that is committed by now.
     pub(crate) fn on_high_watermark(&mut self, time: Time) {
         let high_watermark = self.log.high_watermark();
-        if matches!(self.stage, Stage::Committing(end) if end <= high_watermark) {
+        if let Some(epoch) = self.epoch
+            && matches!(self.stage, Stage::Committing(end) if end <= high_watermark)
+        {
             self.stage = Stage::Active;
             let mut actions = S::Actions::default();
-            self.shard.on_loaded(time, &mut actions);
+            self.shard.on_loaded(time, epoch, &mut actions);
             self.act(time, actions.into());
         }
         while let Some((end, _)) = self.uncommitted.front() {
-            if *end > high_watermark && self.log.is_leader() {
+            if *end > high_watermark && self.is_leader() {
                 return;
             }
             let Some((end, pending)) = self.uncommitted.pop_front() else { return };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use klamm_env::Moment;
-use klamm_model::{ErrorCode, Offset, Timestamp};
+use klamm_model::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use crate::shard::{Batch, Loaded, LoadedChunk, Outcome, PartitionLog, Shard, Ticket, Time};
@@ -84,7 +84,7 @@ impl Shard for Numbers {
         self.sum += u32::from(key[0]);
     }
 
-    fn on_loaded(&mut self, _: Time, wants: &mut Wants) {
+    fn on_loaded(&mut self, _: Time, _: LeaderEpoch, wants: &mut Wants) {
         wants.3.push(u8::try_from(self.sum).unwrap_or(u8::MAX));
     }
 
@@ -127,8 +127,8 @@ impl PartitionLog for Memory {
 
     fn watch(&self, _: Arc<Notify>) {}
 
-    fn is_leader(&self) -> bool {
-        !self.is_lost.load(Ordering::Relaxed)
+    fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        (!self.is_lost.load(Ordering::Relaxed)).then_some(LeaderEpoch(3))
     }
 
     fn read(&self, from: Offset) -> Result<LoadedChunk, ErrorCode> {

@@ -24,6 +24,6 @@ pub use offsets::{
 };
 pub use record::{GroupSnapshot, MemberSnapshot, Record, RecordError};
 pub use request::{DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response};
-pub use shard::{GroupShard, group_partition};
+pub use shard::GroupShard;
 
 pub use klamm_coordinator::{Ticket, Time};

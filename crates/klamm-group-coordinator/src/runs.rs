@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use klamm_coordinator::{Batch, Loaded, Outcome, Shard, Ticket, Time};
 use klamm_env::Moment;
-use klamm_model::ErrorCode;
+use klamm_model::{ErrorCode, LeaderEpoch};
 
 use crate::record::RecordError;
 use crate::{Actions, GroupShard, Record, Request, Response, Write};
@@ -73,7 +73,7 @@ impl Shard for GroupShard {
         }
     }
 
-    fn on_loaded(&mut self, time: Time, _: &mut Actions) {
+    fn on_loaded(&mut self, time: Time, _: LeaderEpoch, _: &mut Actions) {
         self.on_loaded(time);
     }
 

@@ -17,16 +17,6 @@ use crate::request::{
 };
 use crate::{Ticket, Time};
 
-/// The partition of `__consumer_offsets` that a group belongs to: Java's hash of its name
-/// (Kafka: `Utils.abs(groupId.hashCode()) % n`).
-#[must_use]
-pub fn group_partition(group_id: &str, n_partitions: i32) -> PartitionIndex {
-    let hash =
-        group_id.encode_utf16().fold(0_i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
-    let positive = if hash == i32::MIN { 0 } else { hash.abs() };
-    positive % n_partitions.max(1)
-}
-
 /// The groups and offsets of one shard.
 #[derive(Debug)]
 pub struct GroupShard {

@@ -46,6 +46,17 @@ numbers! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Verification(pub u64);
 
+impl ProducerEpoch {
+    /// The one after it.
+    ///
+    /// # Panics
+    /// After 32,767 there is none; coordinators change the producer id before.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("a producer id is replaced before its last epoch"))
+    }
+}
+
 impl Offset {
     /// The first offset of a partition.
     pub const ZERO: Self = Self(0);

@@ -8,7 +8,7 @@ use klamm_coordinator::{
     Batch, KeyValue, Loaded, LoadedChunk, PartitionLog, TransactionEnd, TransactionalProducer,
 };
 use klamm_log::{AppendError, Appended, AtLeastOne, Limits, Origin, ReadError, TransactionError};
-use klamm_model::{ErrorCode, Offset, Timestamp};
+use klamm_model::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use klamm_records::{
     BatchBuilder, BatchOptions, BatchView, EndTxnMarker, Producer, RecordToAppend, RecordsError,
     Scratch, ValidBatch, batches,
@@ -129,8 +129,8 @@ impl PartitionLog for CoordinatorPartition {
         self.0.notify_always(notify);
     }
 
-    fn is_leader(&self) -> bool {
-        self.0.leader_epoch().is_some() && !self.0.is_offline()
+    fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        self.0.leader_epoch().filter(|_| !self.0.is_offline())
     }
 
     fn read(&self, from: Offset) -> Result<LoadedChunk, ErrorCode> {

@@ -1,6 +1,6 @@
 //! A node: started in order, stopped in the reverse order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -262,7 +262,7 @@ fn start_core(
         properties: Arc::clone(properties),
         topic_defaults: config.topic_defaults.clone(),
         config: Arc::clone(config),
-        loaded: BTreeSet::new(),
+        loaded: BTreeMap::new(),
         age: Age::Old,
     };
     publisher.publish_all(&image);

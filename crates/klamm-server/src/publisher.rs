@@ -1,7 +1,7 @@
 //! What new metadata means for this broker: partitions to open, lead or forget, configurations to
 //! take, groups to load.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use klamm_config::{BrokerConfig, ConfigMap, Layers, Properties, TopicConfig};
@@ -12,8 +12,8 @@ use klamm_metadata::{
     Publisher, TopicImage,
 };
 use klamm_model::{
-    DirectoryId, GROUP_OFFSETS_TOPIC, NodeId, PartitionIndex, TopicIdPartition, TopicPartition,
-    Uuid,
+    DirectoryId, GROUP_OFFSETS_TOPIC, LeaderEpoch, NodeId, PartitionIndex, TopicIdPartition,
+    TopicPartition, Uuid,
 };
 use klamm_replication::{Age, CoordinatorPartition, NewPartition, Partitions, log_config, rules};
 use klamm_stdx::Str;
@@ -32,8 +32,8 @@ pub(crate) struct BrokerPublisher {
     pub(crate) config: Arc<BrokerConfig>,
     /// What topics have that say nothing themselves; changes with the broker's dynamic configs.
     pub(crate) topic_defaults: TopicConfig,
-    /// Partitions of the offsets topic whose groups are loaded here.
-    pub(crate) loaded: BTreeSet<PartitionIndex>,
+    /// Partitions of the offsets topic whose groups are loaded here, with the epoch of their leader.
+    pub(crate) loaded: BTreeMap<PartitionIndex, LeaderEpoch>,
     /// Of the partitions that the metadata names now.
     pub(crate) age: Age,
 }
@@ -87,7 +87,7 @@ impl BrokerPublisher {
             }
             let new = self.new_partition(image, topic, id.partition, registration);
             if &*topic.name == GROUP_OFFSETS_TOPIC {
-                coordinated.push((id.partition, new.leader_epoch.is_some()));
+                coordinated.push((id.partition, new.leader_epoch));
             }
             mine.push(new);
         }
@@ -98,8 +98,8 @@ impl BrokerPublisher {
         for (id, error) in failed {
             tracing::error!(partition = %id, %error, "a partition is offline");
         }
-        for (partition, is_led) in coordinated {
-            self.coordinate(partition, is_led);
+        for (partition, epoch) in coordinated {
+            self.coordinate(partition, epoch);
         }
     }
 
@@ -127,15 +127,17 @@ impl BrokerPublisher {
         }
     }
 
-    fn coordinate(&mut self, partition: PartitionIndex, is_led: bool) {
-        if !is_led {
-            if self.loaded.remove(&partition) {
+    fn coordinate(&mut self, partition: PartitionIndex, epoch: Option<LeaderEpoch>) {
+        let Some(epoch) = epoch else {
+            if self.loaded.remove(&partition).is_some() {
                 self.groups.unload(partition);
             }
             return;
-        }
+        };
+        let is_new = self.loaded.get(&partition) != Some(&epoch);
         let found = self.partitions.by_name(GROUP_OFFSETS_TOPIC, partition);
-        if let Some(log) = found.filter(|_| self.loaded.insert(partition)) {
+        if let Some(log) = found.filter(|_| is_new) {
+            self.loaded.insert(partition, epoch);
             self.groups.load(partition, Arc::new(CoordinatorPartition(log)));
         }
     }

@@ -637,10 +637,10 @@ fn who_waits_when_the_shard_moves_away_is_told_to_look_elsewhere() {
 
 #[test]
 fn groups_are_spread_over_partitions_by_the_hash_that_java_uses() {
-    assert_eq!(crate::group_partition("my-group", 50), 12);
-    assert_eq!(crate::group_partition("", 50), 0);
+    assert_eq!(klamm_coordinator::partition_for("my-group", 50), 12);
+    assert_eq!(klamm_coordinator::partition_for("", 50), 0);
     assert_eq!(
-        crate::group_partition("polygenelubricants", 50),
+        klamm_coordinator::partition_for("polygenelubricants", 50),
         0,
         "the hash is the smallest number"
     );

@@ -1,0 +1,75 @@
+//! What EndTxn means for a transaction as it stands (Kafka: `TransactionCoordinator.endTransaction`).
+//!
+//! With v2 a transaction's epoch is over when it ends, so a repeated question is told from a new
+//! one by its epoch: the one before the current, or the last epoch of the producer id before.
+
+use klamm_model::{ErrorCode, ProducerEpoch};
+
+use crate::request::ProducerIdAndEpoch;
+use crate::state::State;
+use crate::transaction::{Outcome, Protocol, Transaction};
+
+/// The last epoch that a client is given.
+const LAST_EPOCH: ProducerEpoch = ProducerEpoch(i16::MAX - 1);
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It ends now.
+    Prepare,
+    /// It has ended so before: the answer is given again.
+    Repeat,
+    /// No, for this reason.
+    Refuse(ErrorCode),
+}
+
+/// What an EndTxn of `producer` means.
+pub(crate) fn decide(
+    transaction: &Transaction,
+    producer: ProducerIdAndEpoch,
+    (outcome, protocol): (Outcome, Protocol),
+) -> End {
+    let is_v2 = transaction.protocol == Protocol::V2;
+    let current = transaction.producer;
+    let is_overflow = is_v2
+        && transaction.previous_producer_id == Some(producer.id)
+        && producer.epoch == LAST_EPOCH
+        && current.epoch == ProducerEpoch(0);
+    if producer.id != current.id && !is_overflow {
+        return End::Refuse(ErrorCode::InvalidProducerIdMapping);
+    }
+    let is_current = producer == current;
+    let is_repeated = is_v2
+        && (is_overflow
+            || (producer.epoch < current.epoch && producer.epoch.next() == current.epoch));
+    match transaction.state {
+        State::Ongoing if is_current => End::Prepare,
+        State::Empty if is_current => end_nothing(outcome, protocol),
+        State::PrepareCommit | State::PrepareAbort if is_repeated || (is_current && !is_v2) => {
+            match transaction.state.preparing() == Some(outcome) {
+                true => End::Refuse(ErrorCode::ConcurrentTransactions),
+                false => End::Refuse(ErrorCode::InvalidTxnState),
+            }
+        }
+        State::CompleteCommit | State::CompleteAbort if is_repeated || (is_current && !is_v2) => {
+            let ended = match transaction.state {
+                State::CompleteCommit => Outcome::Commit,
+                _ => Outcome::Abort,
+            };
+            if ended == outcome { End::Repeat } else { End::Refuse(ErrorCode::InvalidTxnState) }
+        }
+        State::CompleteCommit | State::CompleteAbort if is_current => {
+            end_nothing(outcome, protocol)
+        }
+        _ => End::Refuse(ErrorCode::ProducerFenced),
+    }
+}
+
+/// A transaction without partitions: a v2 client does not know whether its first write arrived, so
+/// it may abort it.
+fn end_nothing(outcome: Outcome, protocol: Protocol) -> End {
+    match (outcome, protocol) {
+        (Outcome::Abort, Protocol::V2) => End::Prepare,
+        _ => End::Refuse(ErrorCode::InvalidTxnState),
+    }
+}

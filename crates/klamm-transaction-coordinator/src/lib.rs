@@ -1,0 +1,54 @@
+//! Transactions: one [`TransactionShard`] for each partition of `__transaction_state`, a plain
+//! state machine.
+//!
+//! A transactional id has one [`Transaction`] at a time. What becomes of it is a record in the log
+//! before anybody hears of it; that it ended is written into every partition that it touched, as a
+//! marker, and only then is it complete.
+//!
+//! ```text
+//!                 InitProducerId
+//!                  ┌────────┐
+//!                  ▼        │    AddPartitionsToTxn
+//!   (new) ──────▶ Empty ────┴───────────────────────────▶ Ongoing ◀─┐ more partitions
+//!                  ▲ │ EndTxn(abort), v2                   │  │  └──┘
+//!                  │ │                      EndTxn(commit) │  │ EndTxn(abort), timeout,
+//!   InitProducerId │ └──────────────┐                      │  │ InitProducerId of another
+//!                  │                ▼                      ▼  ▼
+//!                  │           PrepareAbort ◀──────────────┼──┘
+//!                  │                │ all markers     PrepareCommit
+//!                  │                ▼ written              │ all markers written
+//!                  ├───────── CompleteAbort                ▼
+//!                  └───────────────────────────────── CompleteCommit ──▶ Ongoing, or as Empty
+//!
+//!   Empty, CompleteCommit, CompleteAbort ── transactional.id.expiration.ms ──▶ (gone)
+//! ```
+//!
+//! Sources: Kafka's `TransactionCoordinator` and `TransactionMetadata`, KIP-98, KIP-360, KIP-890.
+//! Two things are otherwise than in Kafka. A request that comes while markers are being written
+//! waits for them for a moment instead of being sent away with CONCURRENT_TRANSACTIONS, so that a
+//! producer's next transaction starts without a round of retries. And fencing a producer bumps its
+//! epoch once, with either protocol, where Kafka's v2 bumps it twice.
+
+mod actions;
+mod ends;
+mod record;
+mod request;
+mod runs;
+mod shard;
+mod state;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+pub use actions::{Actions, MarkersToWrite, Then, Write};
+pub use record::{Record, RecordError};
+pub use request::{
+    DescribedTransaction, ListedTransaction, ProducerIdAndEpoch, Request, Response,
+    TransactionFilter,
+};
+pub use shard::{Limits, TransactionShard};
+pub use state::State;
+pub use transaction::{Outcome, Protocol, Transaction};
+
+pub use klamm_coordinator::{Ticket, Time};
