@@ -19,7 +19,9 @@ use klamm_protocol::ApiKey;
 use klamm_records::Scratch;
 use klamm_replication::{FetchSessions, Partitions};
 use klamm_stdx::Str;
+use klamm_transaction_coordinator::TransactionShard;
 
+use crate::markers::Markers;
 use crate::producer_ids::ProducerIds;
 use crate::topic_key::FetchKey;
 
@@ -46,6 +48,10 @@ pub struct Handles {
     pub controller_endpoints: Arc<Vec<Endpoint>>,
     /// Consumer groups.
     pub groups: CoordinatorHandle<GroupShard>,
+    /// Transactions.
+    pub transactions: CoordinatorHandle<TransactionShard>,
+    /// Writes the ends of transactions into their partitions.
+    pub markers: Arc<Markers>,
     /// Incremental fetches.
     pub fetch_sessions: Arc<Mutex<FetchSessions<FetchKey>>>,
     /// Ids for idempotent producers.

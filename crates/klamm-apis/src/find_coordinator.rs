@@ -1,13 +1,13 @@
-//! FindCoordinator (key 10): which broker coordinates a group. Served: v0-v6.
+//! FindCoordinator (key 10): which broker coordinates a group or transactional id. Served: v0-v6.
 //!
 //! v1 kinds of coordinators · v3 flexible · v4 several keys (KIP-699) · v5 TRANSACTION_ABORTABLE
-//! (KIP-890) · v6 share groups (KIP-932). Transactions and share groups are not served yet.
+//! (KIP-890) · v6 share groups (KIP-932). Share groups are not served yet.
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use klamm_coordinator::partition_for;
-use klamm_model::{ErrorCode, GROUP_OFFSETS_TOPIC};
+use klamm_model::{ErrorCode, GROUP_OFFSETS_TOPIC, TRANSACTION_STATE_TOPIC};
 use klamm_protocol::find_coordinator_response::Coordinator;
 use klamm_protocol::{FindCoordinatorRequest, FindCoordinatorResponse, Listener};
 use klamm_stdx::Str;
@@ -15,12 +15,12 @@ use klamm_stdx::Str;
 use crate::Context;
 use crate::api::{Api, Reply};
 use crate::caller::Caller;
-use crate::groups::offsets_partition_count;
-use crate::internal_topics::create_on_demand;
+use crate::internal_topics::partition_count_on_demand;
 
 /// From here on several keys can be asked for.
 const BATCHED_FROM: i16 = 4;
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 pub(crate) struct FindCoordinator;
 
@@ -78,20 +78,18 @@ async fn locate(
     key: &Str,
     key_type: i8,
 ) -> Result<Coordinator, (ErrorCode, String)> {
-    if key_type != GROUP {
-        return Err((
-            ErrorCode::InvalidRequest,
-            format!("coordinators of type {key_type} are not served"),
-        ));
-    }
-    if offsets_partition_count(ctx).is_none() {
-        let code = create_on_demand(ctx, &Str::from_static(GROUP_OFFSETS_TOPIC)).await;
-        tracing::debug!(%code, "the offsets topic was asked for");
-    }
-    let n = offsets_partition_count(ctx);
+    let topic = match key_type {
+        GROUP => GROUP_OFFSETS_TOPIC,
+        TRANSACTION => TRANSACTION_STATE_TOPIC,
+        other => {
+            let message = format!("coordinators of type {other} are not served");
+            return Err((ErrorCode::InvalidRequest, message));
+        }
+    };
+    let n = partition_count_on_demand(ctx, topic).await;
     let image = ctx.metadata.image();
     let leader = n
-        .and_then(|n| image.topics.partition(GROUP_OFFSETS_TOPIC, partition_for(key, n)))
+        .and_then(|n| image.topics.partition(topic, partition_for(key, n)))
         .and_then(|partition| partition.leader);
     let endpoint = leader
         .and_then(|id| Some((id, Context::endpoint(&image.cluster, id, &caller.listener_name)?)));

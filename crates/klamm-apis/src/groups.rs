@@ -6,13 +6,7 @@ use klamm_model::{ErrorCode, GROUP_OFFSETS_TOPIC};
 use klamm_stdx::Str;
 
 use crate::Context;
-
-/// Partitions of `__consumer_offsets`; `None` while the topic does not exist.
-pub(crate) fn offsets_partition_count(ctx: &Context) -> Option<i32> {
-    let image = ctx.metadata.image();
-    let topic = image.topics.by_name(GROUP_OFFSETS_TOPIC)?;
-    i32::try_from(topic.partitions.len()).ok()
-}
+use crate::internal_topics::partition_count;
 
 /// Asks the shard of a group.
 pub(crate) async fn ask(ctx: &Context, group_id: &Str, request: Request) -> Response {
@@ -21,7 +15,7 @@ pub(crate) async fn ask(ctx: &Context, group_id: &Str, request: Request) -> Resp
     {
         return Response::Unavailable(ErrorCode::InvalidGroupId);
     }
-    match offsets_partition_count(ctx) {
+    match partition_count(ctx, GROUP_OFFSETS_TOPIC) {
         Some(n) => ctx.groups.request(partition_for(group_id, n), request).await,
         None => Response::Unavailable(ErrorCode::CoordinatorNotAvailable),
     }

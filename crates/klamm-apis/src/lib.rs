@@ -1,6 +1,8 @@
 //! One file per Kafka API: decode, call the domain, answer. Wire types, sentinels and version
 //! numbers end here (invariant A6); one file maps every domain error to Kafka's code.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod api;
 mod api_versions;
 mod caller;
@@ -14,7 +16,10 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
+mod describe_producers;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod errors;
 mod fetch;
 mod fetch_read;
@@ -28,8 +33,11 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
+mod markers;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
@@ -38,8 +46,12 @@ mod registry;
 mod session;
 mod sync_group;
 mod topic_key;
+mod transactions;
+mod txn_offset_commit;
+mod write_txn_markers;
 
 pub use context::{Context, Handles, RequestCounts, Traffic};
+pub use markers::Markers;
 pub use producer_ids::ProducerIds;
 pub use registry::{Served, served};
 pub use session::ApiService;

@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use klamm_group_coordinator::{CommittedOffset, OffsetsOfGroup, Request, Response};
+use klamm_group_coordinator::{FoundOffset, OffsetsOfGroup, Request, Response, Stability};
 use klamm_model::{ErrorCode, PartitionIndex};
 use klamm_protocol::offset_fetch_request::OffsetFetchRequestGroup;
 use klamm_protocol::offset_fetch_response::{
@@ -42,20 +42,25 @@ impl Api for OffsetFetch {
         if version >= GROUPS_FROM {
             let mut groups = Vec::with_capacity(request.groups.len());
             for group in request.groups {
-                groups.push(fetch_group(&ctx, group, version).await);
+                let asked = (group, stability(request.require_stable));
+                groups.push(fetch_group(&ctx, asked, version).await);
             }
             return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() }.into();
         }
         let asked = request.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
         });
-        match fetch(&ctx, &request.group_id, asked.clone()).await {
+        let stability = stability(request.require_stable);
+        match fetch(&ctx, &request.group_id, (asked.clone(), stability)).await {
             Ok(found) => single(found, version, ErrorCode::None).into(),
             Err(code) => {
                 // Before version 2 an error stands with each partition.
                 let mut found = OffsetsOfGroup::default();
                 for (topic, partitions) in asked.unwrap_or_default() {
-                    found.topics.push((topic, partitions.into_iter().map(|p| (p, None)).collect()));
+                    found.topics.push((
+                        topic,
+                        partitions.into_iter().map(|p| (p, FoundOffset::None)).collect(),
+                    ));
                 }
                 single(found, version, code).into()
             }
@@ -66,8 +71,16 @@ impl Api for OffsetFetch {
 /// Partitions by topic; `None` for all.
 type Asked = Option<Vec<(Str, Vec<PartitionIndex>)>>;
 
-async fn fetch(ctx: &Context, group_id: &Str, asked: Asked) -> Result<OffsetsOfGroup, ErrorCode> {
-    match ask(ctx, group_id, Request::FetchOffsets(group_id.clone(), asked)).await {
+fn stability(require_stable: bool) -> Stability {
+    if require_stable { Stability::Required } else { Stability::Any }
+}
+
+async fn fetch(
+    ctx: &Context,
+    group_id: &Str,
+    (asked, stability): (Asked, Stability),
+) -> Result<OffsetsOfGroup, ErrorCode> {
+    match ask(ctx, group_id, Request::FetchOffsets(group_id.clone(), asked, stability)).await {
         Response::FetchOffsets(found) => Ok(found),
         other => Err(misplaced(&other)),
     }
@@ -75,8 +88,8 @@ async fn fetch(ctx: &Context, group_id: &Str, asked: Asked) -> Result<OffsetsOfG
 
 /// The answer of the versions that ask for one group.
 fn single(found: OffsetsOfGroup, version: i16, code: ErrorCode) -> OffsetFetchResponse {
-    let topic = |(name, partitions): (Str, Vec<(PartitionIndex, Option<CommittedOffset>)>)| {
-        OffsetFetchResponseTopic {
+    let topic =
+        |(name, partitions): (Str, Vec<(PartitionIndex, FoundOffset)>)| OffsetFetchResponseTopic {
             name,
             partitions: partitions
                 .into_iter()
@@ -87,12 +100,11 @@ fn single(found: OffsetsOfGroup, version: i16, code: ErrorCode) -> OffsetFetchRe
                         committed_offset: line.offset,
                         committed_leader_epoch: line.leader_epoch,
                         metadata: Some(line.metadata),
-                        error_code: code.code(),
+                        error_code: if code.is_none() { line.code.code() } else { code.code() },
                     }
                 })
                 .collect(),
-        }
-    };
+        };
     OffsetFetchResponse {
         topics: found.topics.into_iter().map(topic).collect(),
         error_code: if version >= 2 { code.code() } else { 0 },
@@ -102,7 +114,7 @@ fn single(found: OffsetsOfGroup, version: i16, code: ErrorCode) -> OffsetFetchRe
 
 async fn fetch_group(
     ctx: &Context,
-    group: OffsetFetchRequestGroup,
+    (group, stability): (OffsetFetchRequestGroup, Stability),
     version: i16,
 ) -> OffsetFetchResponseGroup {
     let by_id = version >= TOPIC_IDS_FROM;
@@ -123,7 +135,7 @@ async fn fetch_group(
         group_id: group.group_id.clone(),
         ..OffsetFetchResponseGroup::default()
     };
-    let found = match fetch(ctx, &group.group_id, asked).await {
+    let found = match fetch(ctx, &group.group_id, (asked, stability)).await {
         Ok(found) => found,
         Err(code) => {
             answered.error_code = code.code();
@@ -147,7 +159,7 @@ async fn fetch_group(
         let lines = topic
             .partition_indexes
             .iter()
-            .map(|p| line(*p, None, ErrorCode::UnknownTopicId))
+            .map(|p| line(*p, FoundOffset::None, ErrorCode::UnknownTopicId))
             .collect();
         let line = OffsetFetchResponseTopics {
             name: topic.name,
@@ -161,7 +173,7 @@ async fn fetch_group(
 
 fn line(
     partition_index: i32,
-    offset: Option<CommittedOffset>,
+    offset: FoundOffset,
     code: ErrorCode,
 ) -> OffsetFetchResponsePartitions {
     let told = Line::of(offset);
@@ -170,7 +182,7 @@ fn line(
         committed_offset: told.offset,
         committed_leader_epoch: told.leader_epoch,
         metadata: Some(told.metadata),
-        error_code: code.code(),
+        error_code: if code.is_none() { told.code.code() } else { code.code() },
     }
 }
 
@@ -179,17 +191,25 @@ struct Line {
     offset: i64,
     leader_epoch: i32,
     metadata: Str,
+    code: ErrorCode,
 }
 
 impl Line {
-    fn of(offset: Option<CommittedOffset>) -> Self {
+    fn of(offset: FoundOffset) -> Self {
+        let code = match &offset {
+            FoundOffset::Unstable => ErrorCode::UnstableOffsetCommit,
+            FoundOffset::None | FoundOffset::Committed(_) => ErrorCode::None,
+        };
         match offset {
-            Some(committed) => Self {
+            FoundOffset::Committed(committed) => Self {
                 offset: committed.offset.0,
                 leader_epoch: committed.leader_epoch.map_or(-1, |epoch| epoch.0),
                 metadata: committed.metadata,
+                code,
             },
-            None => Self { offset: -1, leader_epoch: -1, metadata: Str::new() },
+            FoundOffset::None | FoundOffset::Unstable => {
+                Self { offset: -1, leader_epoch: -1, metadata: Str::new(), code }
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Produce (key 0): appends batches to partitions. Served: v3-v13.
 //!
 //! v7 zstd (KIP-110) · v8 the records that were refused (KIP-467) · v9 flexible · v10 the leader
-//! to turn to (KIP-951) · v12 transactions v2 (KIP-890) · v13 topics by id (KIP-516).
+//! to turn to (KIP-951) · v11 TRANSACTION_ABORTABLE · v12 transactions v2 (KIP-890) · v13 topics by id (KIP-516).
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use klamm_codec::RecordsField;
 use klamm_env::task;
 use klamm_log::{Appended, Origin};
-use klamm_model::{Acks, ErrorCode, NodeId, Offset, Timestamp};
+use klamm_model::{Acks, ErrorCode, NodeId, Offset, Timestamp, Verification};
 use klamm_protocol::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm_protocol::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
@@ -22,14 +22,20 @@ use klamm_protocol::{Listener, ProduceRequest, ProduceResponse};
 use klamm_records::{BatchHeader, Codec, TimestampType, validate};
 use klamm_replication::Partition;
 use klamm_stdx::Str;
+use klamm_transaction_coordinator::{ProducerIdAndEpoch, Protocol};
 
 use crate::Context;
 use crate::api::{Api, Reply};
 use crate::caller::Caller;
 use crate::errors::append_code;
+use crate::transactions::admit;
 
 /// From here on topics are named by id.
 const TOPIC_IDS_FROM: i16 = 13;
+/// From here on a transaction's first write brings the partition in.
+const TRANSACTIONS_V2_FROM: i16 = 12;
+/// From here on TRANSACTION_ABORTABLE is understood.
+const ABORTABLE_FROM: i16 = 11;
 /// From here on zstd is understood by the client.
 const ZSTD_FROM: i16 = 7;
 
@@ -41,6 +47,31 @@ struct Waiting {
     place: usize,
     partition: Arc<Partition>,
     last_offset: Offset,
+}
+
+/// What is asked of the partitions of a topic.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    topic: &'a TopicProduceData,
+    version: i16,
+    acks: Acks,
+    transactional_id: Option<&'a Str>,
+}
+
+/// What became of a batch.
+enum Appending {
+    Done(Line),
+    /// It begins a transaction here, which its coordinator has to confirm.
+    Unproven(ProducerIdAndEpoch, Verification),
+}
+
+/// A batch that waits for a transaction's coordinator.
+struct Unproven {
+    topic: usize,
+    place: usize,
+    partition: Arc<Partition>,
+    producer: ProducerIdAndEpoch,
+    verification: Verification,
 }
 
 impl Api for Produce {
@@ -58,15 +89,19 @@ impl Api for Produce {
         let Some(acks) = Acks::from_wire(request.acks) else {
             return refuse_all(&request, ErrorCode::InvalidRequiredAcks).into();
         };
-        if request.transactional_id.is_some() {
-            // Transactions are not served yet; taking the records would promise them.
-            return refuse_all(&request, ErrorCode::UnsupportedVersion).into();
-        }
         let mut waiting = Vec::new();
+        let mut unproven = Vec::new();
         let mut response = ProduceResponse::default();
         for (i, topic) in request.topic_data.iter().enumerate() {
-            let appended = append_topic(&ctx, &caller, (topic, version, i), acks, &mut waiting);
+            let (waits, lacks) = (&mut waiting, &mut unproven);
+            let transactional_id = request.transactional_id.as_ref();
+            let asked = Asked { topic, version, acks, transactional_id };
+            let appended = append_topic(&ctx, &caller, (asked, i), waits, lacks);
             response.responses.push(appended);
+        }
+        if !unproven.is_empty() {
+            let asked = (&request, version, acks);
+            append_proven(&ctx, &caller, asked, unproven, (&mut response, &mut waiting)).await;
         }
         if !waiting.is_empty() {
             let limit = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
@@ -87,17 +122,18 @@ impl Api for Produce {
 fn append_topic(
     ctx: &Context,
     caller: &Caller,
-    (topic, version, i): (&TopicProduceData, i16, usize),
-    acks: Acks,
+    (asked, i): (Asked<'_>, usize),
     waiting: &mut Vec<Waiting>,
+    unproven: &mut Vec<Unproven>,
 ) -> TopicProduceResponse {
-    let by_id = version >= TOPIC_IDS_FROM;
+    let topic = asked.topic;
     let mut answered = TopicProduceResponse {
         name: topic.name.clone(),
         topic_id: topic.topic_id,
         partition_responses: Vec::with_capacity(topic.partition_data.len()),
     };
     for (place, data) in topic.partition_data.iter().enumerate() {
+        let by_id = asked.version >= TOPIC_IDS_FROM;
         let partition = if by_id {
             ctx.partitions.by_id(topic.topic_id, data.index)
         } else {
@@ -109,22 +145,100 @@ fn append_topic(
             answered.partition_responses.push(refused(data.index, code, None));
             continue;
         };
-        let line = append(ctx, caller, &partition, data, version);
-        count(ctx, &line, data);
-        let waits = match acks {
-            Acks::All => true,
-            Acks::Leader => partition.syncs_every_append(),
-            Acks::None => false,
-        };
-        if waits && line.error_code == 0 {
-            let last_offset = Offset(line.base_offset + line.count - 1);
-            if partition.high_watermark() <= last_offset {
-                waiting.push(Waiting { topic: i, place, partition, last_offset });
+        let line = match append(ctx, caller, &partition, (data, asked), None) {
+            Appending::Done(line) => {
+                settle(ctx, (asked, data, (i, place)), partition, line, waiting)
             }
-        }
-        answered.partition_responses.push(line.response);
+            Appending::Unproven(producer, verification) => {
+                unproven.push(Unproven { topic: i, place, partition, producer, verification });
+                refused(data.index, ErrorCode::UnknownServerError, None)
+            }
+        };
+        answered.partition_responses.push(line);
     }
     answered
+}
+
+/// Counts an append and notes it if its commit is waited for; gives its line of the answer.
+fn settle(
+    ctx: &Context,
+    (asked, data, (topic, place)): (Asked<'_>, &PartitionProduceData, (usize, usize)),
+    partition: Arc<Partition>,
+    line: Line,
+    waiting: &mut Vec<Waiting>,
+) -> PartitionProduceResponse {
+    count(ctx, &line, data);
+    let waits = match asked.acks {
+        Acks::All => true,
+        Acks::Leader => partition.syncs_every_append(),
+        Acks::None => false,
+    };
+    if waits && line.error_code == 0 {
+        let last_offset = Offset(line.base_offset + line.count - 1);
+        if partition.high_watermark() <= last_offset {
+            waiting.push(Waiting { topic, place, partition, last_offset });
+        }
+    }
+    line.response
+}
+
+/// What begins transactions here is appended once their coordinator has confirmed them.
+async fn append_proven(
+    ctx: &Context,
+    caller: &Caller,
+    (request, version, acks): (&ProduceRequest, i16, Acks),
+    unproven: Vec<Unproven>,
+    (response, waiting): (&mut ProduceResponse, &mut Vec<Waiting>),
+) {
+    let Some(transactional_id) = &request.transactional_id else { return };
+    let protocol = if version >= TRANSACTIONS_V2_FROM { Protocol::V2 } else { Protocol::V1 };
+    // A client has one producer, so one question does for all.
+    let names = unproven.iter().map(|lacking| lacking.partition.name().clone()).collect();
+    let codes = match unproven.first().map(|lacking| lacking.producer) {
+        Some(producer) => admit(ctx, transactional_id, (producer, protocol), names).await,
+        None => return,
+    };
+    for lacking in unproven {
+        let topic = &request.topic_data[lacking.topic];
+        let data = &topic.partition_data[lacking.place];
+        let found = codes.iter().find(|(name, _)| name == lacking.partition.name());
+        let code = match found.map_or(ErrorCode::UnknownServerError, |(_, code)| *code) {
+            ErrorCode::None => ErrorCode::None,
+            code => for_producers(code, version),
+        };
+        let line = if code.is_none() {
+            let asked = Asked { topic, version, acks, transactional_id: Some(transactional_id) };
+            let proof = Some(lacking.verification);
+            match append(ctx, caller, &lacking.partition, (data, asked), proof) {
+                Appending::Done(line) => {
+                    let at = (asked, data, (lacking.topic, lacking.place));
+                    settle(ctx, at, lacking.partition, line, waiting)
+                }
+                Appending::Unproven(..) => refused(data.index, ErrorCode::InvalidTxnState, None),
+            }
+        } else {
+            let refusal = Line::refused(refused(data.index, code, None));
+            count(ctx, &refusal, data);
+            refusal.response
+        };
+        response.responses[lacking.topic].partition_responses[lacking.place] = line;
+    }
+}
+
+/// A coordinator's refusal in the words that producers of a version understand (Kafka:
+/// `AddPartitionsToTxnManager`, `ReplicaManager`).
+fn for_producers(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        ErrorCode::TransactionAbortable if version < ABORTABLE_FROM => ErrorCode::InvalidTxnState,
+        ErrorCode::ConcurrentTransactions if version >= TRANSACTIONS_V2_FROM => code,
+        // They come back for this one without looking for another leader.
+        ErrorCode::ConcurrentTransactions
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+        code => code,
+    }
 }
 
 fn count(ctx: &Context, line: &Line, data: &PartitionProduceData) {
@@ -163,48 +277,75 @@ fn append(
     ctx: &Context,
     caller: &Caller,
     partition: &Arc<Partition>,
-    data: &PartitionProduceData,
-    version: i16,
-) -> Line {
+    (data, asked): (&PartitionProduceData, Asked<'_>),
+    proof: Option<Verification>,
+) -> Appending {
+    let refuse = |code| Appending::Done(Line::refused(refused(data.index, code, None)));
     let none = Bytes::new();
     let records = match &data.records {
         RecordsField::Bytes(records) => records,
         RecordsField::Null | RecordsField::Deferred(_) => &none,
     };
-    if is_early_zstd(records, version) {
-        return Line::refused(refused(data.index, ErrorCode::UnsupportedCompressionType, None));
+    if is_early_zstd(records, asked.version) {
+        return refuse(ErrorCode::UnsupportedCompressionType);
     }
     if klamm_model::is_internal_topic(&partition.name().topic)
         && caller.client_id != ADMIN_CLIENT_ID
     {
-        return Line::refused(refused(data.index, ErrorCode::InvalidTopicException, None));
+        return refuse(ErrorCode::InvalidTopicException);
     }
     let wall = ctx.env.clock.wall();
     let rules = partition.rules();
     let batch = match validate(records, &rules, wall, &mut ctx.scratch.borrow_mut()) {
         Ok(batch) => batch,
-        Err(error) => {
-            let mut line = refused(data.index, error.error_code(), Some(error.to_string()));
-            line.record_errors = error
-                .rejected_records()
-                .iter()
-                .map(|record| BatchIndexAndErrorMessage {
-                    batch_index: record.batch_index,
-                    batch_index_error_message: Some(Str::from(record.reason.to_string())),
-                })
-                .collect();
-            return Line::refused(line);
-        }
+        Err(error) => return Appending::Done(Line::refused(invalid(data.index, &error))),
     };
-    if batch.header().attributes.is_transactional() {
-        return Line::refused(refused(data.index, ErrorCode::InvalidTxnState, None));
-    }
-    match partition.append(batch, Origin::Client, wall) {
+    let header = batch.header();
+    let origin = match (header.producer, proof) {
+        _ if !header.attributes.is_transactional() => Origin::Client,
+        (Some(_), _) if asked.transactional_id.is_none() => {
+            return refuse(ErrorCode::TransactionalIdAuthorizationFailed);
+        }
+        (_, Some(proof)) => Origin::Transaction(Some(proof)),
+        (None, None) => return refuse(ErrorCode::InvalidRecord),
+        (Some(producer), None) => match partition.begin_verification(producer, wall) {
+            Ok(None) => Origin::Transaction(None),
+            Ok(Some(verification)) if is_verified(ctx, asked.version) => {
+                let producer = ProducerIdAndEpoch { id: producer.id, epoch: producer.epoch };
+                return Appending::Unproven(producer, verification);
+            }
+            Ok(unasked) => Origin::Transaction(unasked),
+            Err(error) => {
+                let line = refused(data.index, append_code(&error), Some(error.to_string()));
+                return Appending::Done(Line::refused(line));
+            }
+        },
+    };
+    Appending::Done(match partition.append(batch, origin, wall) {
         Ok(appended) => appended_line(data.index, partition, appended, rules.timestamp_type),
         Err(error) => {
             Line::refused(refused(data.index, append_code(&error), Some(error.to_string())))
         }
-    }
+    })
+}
+
+/// Whether the coordinator is asked about a transaction's first write.
+fn is_verified(ctx: &Context, version: i16) -> bool {
+    version >= TRANSACTIONS_V2_FROM || ctx.config.transactions.partition_verification_enable
+}
+
+/// The refusal of records that break a rule.
+fn invalid(index: i32, error: &klamm_records::RecordError) -> PartitionProduceResponse {
+    let mut line = refused(index, error.error_code(), Some(error.to_string()));
+    line.record_errors = error
+        .rejected_records()
+        .iter()
+        .map(|record| BatchIndexAndErrorMessage {
+            batch_index: record.batch_index,
+            batch_index_error_message: Some(Str::from(record.reason.to_string())),
+        })
+        .collect();
+    line
 }
 
 /// The name that Kafka's own tools give themselves when they write internal topics.

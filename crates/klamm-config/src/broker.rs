@@ -232,6 +232,10 @@ config_structs! {
         load_buffer_bytes: usize = number "transaction.state.log.load.buffer.size",
         /// Fewest in-sync replicas of the transaction topic.
         min_insync_replicas: i16 = number "transaction.state.log.min.isr",
+        /// How long a request waits for the markers of the last transaction.
+        add_partitions_retry_backoff_max_ms: u64 = number "add.partitions.to.txn.retry.backoff.max.ms",
+        /// Transactional ids in a partition of the transaction topic.
+        transactional_ids_max: usize = number "klamm.transactional.ids.max",
     }
 }
 

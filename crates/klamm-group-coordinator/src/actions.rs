@@ -1,7 +1,8 @@
 //! What a shard wants done.
 
 use bytes::Bytes;
-use klamm_model::{ErrorCode, GenerationId};
+use klamm_coordinator::{TransactionEnd, TransactionalProducer};
+use klamm_model::{ErrorCode, GenerationId, Verification};
 use klamm_stdx::Str;
 
 use crate::classic::Group;
@@ -14,6 +15,8 @@ use crate::{PartitionResult, Ticket};
 pub struct Actions {
     /// Answers that depend on no record.
     pub replies: Vec<(Ticket, Response)>,
+    /// Answers that depend on records which may not be committed yet.
+    pub reads: Vec<(Ticket, Response)>,
     /// Records, in order; each write is whole or not at all.
     pub writes: Vec<Write>,
     /// Members that were silent for longer than their session, for the log.
@@ -25,8 +28,21 @@ pub struct Actions {
 pub struct Write {
     /// What to append.
     pub records: Vec<Record>,
+    /// On whose behalf.
+    pub author: Author,
     /// What to do once they are committed, or could not be.
     pub then: Then,
+}
+
+/// On whose behalf records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// The group's own.
+    Group,
+    /// A producer's, in its transaction.
+    Producer(TransactionalProducer, Option<Verification>),
+    /// The transaction coordinator's, to end a producer's transaction: there are no records.
+    Coordinator(TransactionEnd),
 }
 
 /// What waits for a write.
@@ -62,6 +78,16 @@ pub enum Then {
 }
 
 impl Actions {
+    /// Has the group's records written.
+    pub(crate) fn write(&mut self, records: Vec<Record>, then: Then) {
+        self.writes.push(Write { records, author: Author::Group, then });
+    }
+
+    /// Answers a request when everything it may tell of is committed.
+    pub(crate) fn read(&mut self, ticket: Ticket, response: Response) {
+        self.reads.push((ticket, response));
+    }
+
     /// Answers a request now.
     pub(crate) fn reply(&mut self, ticket: Ticket, response: Response) {
         self.replies.push((ticket, response));
@@ -69,8 +95,7 @@ impl Actions {
 
     /// Writes the group as it is, for those who load it later.
     pub(crate) fn write_group(&mut self, group: &Group) {
-        let records = vec![Record::Group(GroupSnapshot::of(group, &[]))];
-        self.writes.push(Write { records, then: Then::Nothing });
+        self.write(vec![Record::Group(GroupSnapshot::of(group, &[]))], Then::Nothing);
     }
 
     /// Makes the last write answer a request.
@@ -95,6 +120,7 @@ impl Actions {
             group.members().map(|m| (m.member_id.clone(), part(&m.member_id))).collect();
         self.writes.push(Write {
             records: vec![Record::Group(GroupSnapshot::of(group, &assignments))],
+            author: Author::Group,
             then: Then::Assignment {
                 group_id: group.group_id.clone(),
                 generation_id: group.generation_id(),
@@ -112,8 +138,14 @@ impl Write {
     /// What a client hears when records could not be written (Kafka:
     /// `CoordinatorOperationExceptionHelper`).
     #[must_use]
-    pub fn error_for_clients(error: ErrorCode) -> ErrorCode {
+    pub fn error_for_clients(&self, error: ErrorCode) -> ErrorCode {
         match error {
+            // A transaction's producer is told what is wrong with its transaction.
+            ErrorCode::InvalidProducerEpoch | ErrorCode::InvalidTxnState
+                if self.author != Author::Group =>
+            {
+                error
+            }
             ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => {
                 ErrorCode::NotCoordinator
             }

@@ -13,14 +13,14 @@ mod request;
 mod runs;
 mod shard;
 
-pub use actions::{Actions, Then, Write};
+pub use actions::{Actions, Author, Then, Write};
 pub use classic::{
     Group, Heartbeat, JoinRequest, Joined, JoinedMember, Leaver, LeftMember, Limits, Member,
     Protocol, State, SyncRequest, Synced,
 };
 pub use offsets::{
-    CommittedOffset, OffsetCommit, OffsetLimits, OffsetOfPartition, OffsetToCommit, OffsetsOfGroup,
-    PartitionResult,
+    CommittedOffset, FoundOffset, OffsetCommit, OffsetLimits, OffsetOfPartition, OffsetToCommit,
+    OffsetsOfGroup, PartitionResult, Stability, TransactionalCommit,
 };
 pub use record::{GroupSnapshot, MemberSnapshot, Record, RecordError};
 pub use request::{DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response};

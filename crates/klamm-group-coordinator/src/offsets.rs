@@ -1,11 +1,15 @@
-//! Committed offsets: who may commit what, and what is remembered.
+//! Committed offsets: what can be asked and answered, and what is remembered ([`OffsetStore`]).
 
-use std::collections::{BTreeMap, HashMap};
+mod requests;
+mod store;
 
+use klamm_coordinator::TransactionalProducer;
 use klamm_model::{
-    ErrorCode, GenerationId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId,
+    ErrorCode, GenerationId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, Verification,
 };
 use klamm_stdx::Str;
+
+pub(crate) use store::OffsetStore;
 
 /// A position that a group has reached in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,15 +71,45 @@ pub struct PartitionResult {
     pub error: ErrorCode,
 }
 
-/// A partition and what is committed for it.
-pub type OffsetOfPartition = (PartitionIndex, Option<CommittedOffset>);
+/// What is known of a partition's offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundOffset {
+    /// Nothing.
+    None,
+    /// It is committed.
+    Committed(CommittedOffset),
+    /// A transaction that may change it is open, and who asks wants to be sure (KIP-447).
+    Unstable,
+}
 
-/// The answer to a fetch of offsets: for each topic its partitions, `None` where nothing is
-/// committed.
+/// A partition and what is committed for it.
+pub type OffsetOfPartition = (PartitionIndex, FoundOffset);
+
+/// The answer to a fetch of offsets: for each topic its partitions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OffsetsOfGroup {
     /// By topic, in the order of the question.
     pub topics: Vec<(Str, Vec<OffsetOfPartition>)>,
+}
+
+/// Whether offsets that an open transaction may change are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stability {
+    /// They are, as they were before it.
+    Any,
+    /// They are not.
+    Required,
+}
+
+/// A TxnOffsetCommit request: offsets that count when a transaction is committed.
+#[derive(Debug, Clone)]
+pub struct TransactionalCommit {
+    /// Whose transaction.
+    pub producer: TransactionalProducer,
+    /// That its coordinator knows of this partition of ours.
+    pub verification: Option<Verification>,
+    /// Who commits what.
+    pub commit: OffsetCommit,
 }
 
 /// What the broker's configuration says about offsets.
@@ -96,101 +130,5 @@ impl Default for OffsetLimits {
             retention_ms: 7 * 24 * 3_600_000,
             check_interval_ms: 600_000,
         }
-    }
-}
-
-/// The committed offsets of one group.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Offsets {
-    by_topic: BTreeMap<Str, BTreeMap<PartitionIndex, CommittedOffset>>,
-    /// Commits that were appended and are not committed yet, by partition: what is in flight must
-    /// not be expired.
-    in_flight: HashMap<(Str, PartitionIndex), usize>,
-}
-
-impl Offsets {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_topic.is_empty() && self.in_flight.is_empty()
-    }
-
-    pub(crate) fn one(&self, topic: &str, partition: PartitionIndex) -> Option<&CommittedOffset> {
-        self.by_topic.get(topic)?.get(&partition)
-    }
-
-    pub(crate) fn put(&mut self, topic: Str, partition: PartitionIndex, offset: CommittedOffset) {
-        self.by_topic.entry(topic).or_default().insert(partition, offset);
-    }
-
-    pub(crate) fn remove(&mut self, topic: &str, partition: PartitionIndex) {
-        if let Some(partitions) = self.by_topic.get_mut(topic) {
-            partitions.remove(&partition);
-            if partitions.is_empty() {
-                self.by_topic.remove(topic);
-            }
-        }
-    }
-
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&Str, PartitionIndex, &CommittedOffset)> {
-        self.by_topic.iter().flat_map(|(topic, partitions)| {
-            partitions.iter().map(move |(partition, offset)| (topic, *partition, offset))
-        })
-    }
-
-    pub(crate) fn fetch(&self, asked: Option<&[(Str, Vec<PartitionIndex>)]>) -> OffsetsOfGroup {
-        let topics = match asked {
-            Some(asked) => asked
-                .iter()
-                .map(|(topic, partitions)| {
-                    let line = |p: &PartitionIndex| (*p, self.one(topic, *p).cloned());
-                    (topic.clone(), partitions.iter().map(line).collect())
-                })
-                .collect(),
-            None => self
-                .by_topic
-                .iter()
-                .map(|(topic, partitions)| {
-                    let lines = partitions.iter().map(|(p, offset)| (*p, Some(offset.clone())));
-                    (topic.clone(), lines.collect())
-                })
-                .collect(),
-        };
-        OffsetsOfGroup { topics }
-    }
-
-    pub(crate) fn started(&mut self, topic: &Str, partition: PartitionIndex) {
-        *self.in_flight.entry((topic.clone(), partition)).or_default() += 1;
-    }
-
-    pub(crate) fn ended(&mut self, topic: &Str, partition: PartitionIndex) {
-        let key = (topic.clone(), partition);
-        if let Some(n) = self.in_flight.get_mut(&key) {
-            *n -= 1;
-            if *n == 0 {
-                self.in_flight.remove(&key);
-            }
-        }
-    }
-
-    /// The lines that were not renewed since `idle_since` plus retention, or whose own time is up.
-    pub(crate) fn expired(
-        &self,
-        wall: Timestamp,
-        retention_ms: i64,
-        idle_since: Option<Timestamp>,
-    ) -> Vec<(Str, PartitionIndex)> {
-        let is_due = |offset: &CommittedOffset| match offset.expires_at {
-            Some(at) => at <= wall,
-            None => {
-                let since =
-                    idle_since.map_or(offset.committed_at, |idle| idle.max(offset.committed_at));
-                wall.0.saturating_sub(since.0) >= retention_ms
-            }
-        };
-        self.all()
-            .filter(|(topic, partition, offset)| {
-                is_due(offset) && !self.in_flight.contains_key(&((*topic).clone(), *partition))
-            })
-            .map(|(topic, partition, _)| (topic.clone(), partition))
-            .collect()
     }
 }

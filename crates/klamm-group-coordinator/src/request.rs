@@ -1,15 +1,18 @@
 //! What can be asked of a shard, and its answers.
 
 use bytes::Bytes;
+use klamm_coordinator::TransactionEnd;
 use klamm_model::{ErrorCode, PartitionIndex};
 use klamm_stdx::Str;
 
 use crate::classic::{
     Heartbeat, JoinRequest, Joined, Leaver, LeftMember, State, SyncRequest, Synced,
 };
-use crate::offsets::{OffsetCommit, OffsetsOfGroup, PartitionResult};
+use crate::offsets::{
+    OffsetCommit, OffsetsOfGroup, PartitionResult, Stability, TransactionalCommit,
+};
 
-/// A request. All name one group, except [`Request::List`].
+/// A request. All name one group, except [`Request::List`] and [`Request::EndTransaction`].
 #[derive(Debug, Clone)]
 pub enum Request {
     /// Join or rejoin.
@@ -22,8 +25,12 @@ pub enum Request {
     Leave(Str, Vec<Leaver>),
     /// Commit offsets.
     CommitOffsets(Str, OffsetCommit),
+    /// Commit offsets in a producer's transaction.
+    CommitInTransaction(Str, TransactionalCommit),
     /// Read committed offsets: of these partitions, or of all.
-    FetchOffsets(Str, Option<Vec<(Str, Vec<PartitionIndex>)>>),
+    FetchOffsets(Str, Option<Vec<(Str, Vec<PartitionIndex>)>>, Stability),
+    /// Forget the offsets of partitions; those of topics that members read are refused.
+    DeleteOffsets(Str, Vec<(Str, Vec<PartitionIndex>)>),
     /// Describe a group.
     Describe(Str),
     /// List the groups of the shard.
@@ -32,6 +39,8 @@ pub enum Request {
     Delete(Str),
     /// Partitions were deleted: their offsets go too.
     TopicDeleted(Str),
+    /// A producer's transaction is over; names no group.
+    EndTransaction(TransactionEnd),
 }
 
 /// Which groups to list; an empty filter lets all through.
@@ -64,6 +73,10 @@ pub enum Response {
     List(Vec<ListedGroup>),
     /// To a delete.
     Delete(ErrorCode),
+    /// To a deletion of offsets: a line for each partition.
+    DeleteOffsets(Result<Vec<PartitionResult>, ErrorCode>),
+    /// To the end of a transaction.
+    EndTransaction(ErrorCode),
     /// Nothing to say.
     Done,
     /// The shard is not here, or not ready.

@@ -7,7 +7,7 @@ use klamm_env::Moment;
 use klamm_model::{ErrorCode, LeaderEpoch};
 
 use crate::record::RecordError;
-use crate::{Actions, GroupShard, Record, Request, Response, Write};
+use crate::{Actions, Author, GroupShard, Record, Request, Response, Write};
 
 impl From<Actions> for Outcome<Response, Write, Infallible> {
     fn from(actions: Actions) -> Self {
@@ -16,7 +16,7 @@ impl From<Actions> for Outcome<Response, Write, Infallible> {
         }
         Self {
             replies: actions.replies,
-            reads: Vec::new(),
+            reads: actions.reads,
             writes: actions.writes,
             effects: Vec::new(),
         }
@@ -44,13 +44,22 @@ impl Shard for GroupShard {
 
     fn batch(write: &Write) -> Result<Batch, ErrorCode> {
         let records = write.records.iter().map(Record::to_key_value).collect::<Result<_, _>>();
-        records.map(Batch::Records).map_err(|error| {
+        let records = records.map_err(|error| {
             tracing::error!(%error, "a group record could not be encoded");
             ErrorCode::UnknownServerError
+        })?;
+        Ok(match write.author {
+            Author::Group => Batch::Records(records),
+            Author::Producer(producer, verification) => {
+                Batch::Transactional { producer, verification, records }
+            }
+            Author::Coordinator(end) => Batch::End(end),
         })
     }
 
-    fn on_appended(&mut self, _: Time, _: &Write, _: &mut Actions) {}
+    fn on_appended(&mut self, time: Time, write: &Write, _: &mut Actions) {
+        self.on_appended(time, write);
+    }
 
     fn on_committed(&mut self, time: Time, write: Write, actions: &mut Actions) {
         self.on_committed(time, write, actions);
@@ -61,9 +70,16 @@ impl Shard for GroupShard {
     }
 
     fn replay(&mut self, loaded: Loaded) {
-        let Loaded::Record((key, value)) = loaded else { return };
+        let (producer, (key, value)) = match loaded {
+            Loaded::End(end) => return self.replay_end(end),
+            Loaded::Record(record) => (None, record),
+            Loaded::Transactional(producer, record) => (Some(producer), record),
+        };
         match Record::from_key_value(key, value) {
-            Ok(record) => self.replay(record),
+            Ok(record) => match producer {
+                Some(producer) => self.replay_open(producer.id, &record),
+                None => self.replay(record),
+            },
             Err(error @ (RecordError::UnknownKind(_) | RecordError::NotServed(_))) => {
                 tracing::warn!(%error, "a group record was skipped");
             }

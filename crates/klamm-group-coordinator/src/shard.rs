@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
+use klamm_coordinator::TransactionEnd;
 use klamm_env::Moment;
-use klamm_model::{ErrorCode, PartitionIndex, Timestamp};
+use klamm_model::{ErrorCode, ProducerId};
 use klamm_stdx::Str;
 
-use crate::actions::{Actions, Then, Write};
+use crate::actions::{Actions, Author, Then, Write};
 use crate::classic::{
     Group, Heartbeat, JoinRequest, Joined, Leaver, Limits, State, SyncRequest, Synced,
 };
-use crate::offsets::{CommittedOffset, OffsetCommit, OffsetLimits, Offsets, PartitionResult};
+use crate::offsets::{OffsetLimits, OffsetStore};
 use crate::record::Record;
 use crate::request::{
     DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response,
@@ -20,10 +21,10 @@ use crate::{Ticket, Time};
 /// The groups and offsets of one shard.
 #[derive(Debug)]
 pub struct GroupShard {
-    groups: HashMap<Str, Group>,
-    offsets: HashMap<Str, Offsets>,
-    limits: Limits,
-    offset_limits: OffsetLimits,
+    pub(crate) groups: HashMap<Str, Group>,
+    pub(crate) offsets: OffsetStore,
+    pub(crate) limits: Limits,
+    pub(crate) offset_limits: OffsetLimits,
     next_expiry: Option<Moment>,
 }
 
@@ -33,7 +34,7 @@ impl GroupShard {
     pub fn new(limits: Limits, offset_limits: OffsetLimits) -> Self {
         Self {
             groups: HashMap::new(),
-            offsets: HashMap::new(),
+            offsets: OffsetStore::default(),
             limits,
             offset_limits,
             next_expiry: None,
@@ -62,18 +63,22 @@ impl GroupShard {
             Request::CommitOffsets(group_id, commit) => {
                 self.on_commit(time, &group_id, commit, ticket, actions);
             }
-            Request::FetchOffsets(group_id, asked) => {
-                let found = match self.offsets.get(&group_id) {
-                    Some(offsets) => offsets.fetch(asked.as_deref()),
-                    None => Offsets::default().fetch(asked.as_deref()),
-                };
-                actions.reply(ticket, Response::FetchOffsets(found));
+            Request::CommitInTransaction(group_id, commit) => {
+                self.on_transactional_commit(time, &group_id, commit, ticket, actions);
             }
+            Request::FetchOffsets(group_id, asked, stability) => {
+                let found = self.offsets.fetch(&group_id, asked.as_deref(), stability);
+                actions.read(ticket, Response::FetchOffsets(found));
+            }
+            Request::DeleteOffsets(group_id, asked) => {
+                self.on_delete_offsets(&group_id, &asked, ticket, actions);
+            }
+            Request::EndTransaction(end) => on_end_transaction(end, ticket, actions),
             Request::Describe(group_id) => {
                 actions.reply(ticket, Response::Describe(self.describe(&group_id).map(Box::new)));
             }
             Request::List(filter) => actions.reply(ticket, Response::List(self.list(&filter))),
-            Request::Delete(group_id) => self.on_delete(time, &group_id, ticket, actions),
+            Request::Delete(group_id) => self.on_delete(&group_id, ticket, actions),
             Request::TopicDeleted(topic) => {
                 self.on_topic_deleted(&topic, actions);
                 actions.reply(ticket, Response::Done);
@@ -150,88 +155,6 @@ impl GroupShard {
         actions.reply(ticket, Response::Leave(left));
     }
 
-    fn on_commit(
-        &mut self,
-        time: Time,
-        group_id: &Str,
-        commit: OffsetCommit,
-        ticket: Ticket,
-        actions: &mut Actions,
-    ) {
-        if let Err(error) = self.check_commit(time, group_id, &commit) {
-            let line = |o: &crate::OffsetToCommit| PartitionResult {
-                topic: o.topic.clone(),
-                partition: o.partition,
-                error,
-            };
-            let results = commit.offsets.iter().map(line).collect();
-            return actions.reply(ticket, Response::CommitOffsets(results));
-        }
-        if let Some(group) = self.groups.get_mut(group_id)
-            && group.state() != State::PreparingRebalance
-        {
-            group.keep_alive(&commit.member_id, time.now);
-        }
-        let group_id = group_id.detached();
-        let mut records = Vec::new();
-        let mut results = Vec::new();
-        let offsets = self.offsets.entry(group_id.clone()).or_default();
-        for line in commit.offsets {
-            let too_large = line.metadata.len() > self.offset_limits.metadata_bytes_max;
-            let error = if too_large { ErrorCode::OffsetMetadataTooLarge } else { ErrorCode::None };
-            results.push(PartitionResult {
-                topic: line.topic.clone(),
-                partition: line.partition,
-                error,
-            });
-            if too_large {
-                continue;
-            }
-            let topic = line.topic.detached();
-            offsets.started(&topic, line.partition);
-            let committed = CommittedOffset {
-                offset: line.offset,
-                leader_epoch: line.leader_epoch,
-                metadata: line.metadata.detached(),
-                committed_at: time.wall,
-                topic_id: line.topic_id,
-                expires_at: commit.retention_ms.map(|ms| Timestamp(time.wall.0.saturating_add(ms))),
-            };
-            records.push(Record::Offset {
-                group_id: group_id.clone(),
-                topic,
-                partition: line.partition,
-                offset: Some(committed),
-            });
-        }
-        if records.is_empty() {
-            return actions.reply(ticket, Response::CommitOffsets(results));
-        }
-        actions.writes.push(Write { records, then: Then::Offsets { ticket, results } });
-    }
-
-    fn check_commit(
-        &mut self,
-        time: Time,
-        group_id: &Str,
-        commit: &OffsetCommit,
-    ) -> Result<(), ErrorCode> {
-        if let Some(group) = self.groups.get(group_id) {
-            return group.check_offset_commit(
-                &commit.member_id,
-                commit.instance_id.as_ref(),
-                commit.generation_id,
-            );
-        }
-        if commit.generation_id.0 >= 0 {
-            return Err(ErrorCode::IllegalGeneration);
-        }
-        // A group that only stores offsets.
-        let own = group_id.detached();
-        self.groups.insert(own.clone(), Group::new(own, self.limits, time.wall));
-        Ok(())
-    }
-
     fn describe(&self, group_id: &Str) -> Option<DescribedGroup> {
         let group = self.groups.get(group_id)?;
         let is_stable = group.state() == State::Stable;
@@ -269,7 +192,7 @@ impl GroupShard {
         self.groups.values().filter(is_wanted).map(line).collect()
     }
 
-    fn on_delete(&mut self, time: Time, group_id: &Str, ticket: Ticket, actions: &mut Actions) {
+    fn on_delete(&mut self, group_id: &Str, ticket: Ticket, actions: &mut Actions) {
         let error = match self.groups.get(group_id).map(Group::state) {
             None | Some(State::Dead) => ErrorCode::GroupIdNotFound,
             Some(State::Empty) => ErrorCode::None,
@@ -278,57 +201,46 @@ impl GroupShard {
         if !error.is_none() {
             return actions.reply(ticket, Response::Delete(error));
         }
-        let mut records = self.offset_tombstones(group_id);
+        let mut records = self.offsets.tombstones(group_id);
         records.push(Record::GroupTombstone { group_id: group_id.detached() });
-        if let Some(mut group) = self.groups.remove(group_id) {
-            group.forget(time);
-        }
-        let failed = Box::new(Response::Delete(ErrorCode::CoordinatorNotAvailable));
         let committed = Box::new(Response::Delete(ErrorCode::None));
-        actions.writes.push(Write { records, then: Then::Reply { ticket, committed, failed } });
-    }
-
-    fn offset_tombstones(&self, group_id: &Str) -> Vec<Record> {
-        let Some(offsets) = self.offsets.get(group_id) else { return Vec::new() };
-        let tombstone = |(topic, partition): (&Str, PartitionIndex)| Record::Offset {
-            group_id: group_id.clone(),
-            topic: topic.clone(),
-            partition,
-            offset: None,
-        };
-        offsets.all().map(|(topic, partition, _)| tombstone((topic, partition))).collect()
+        let failed = Box::new(Response::Delete(ErrorCode::CoordinatorNotAvailable));
+        actions.write(records, Then::Reply { ticket, committed, failed });
     }
 
     fn on_topic_deleted(&mut self, topic: &Str, actions: &mut Actions) {
-        let mut records = Vec::new();
-        for (group_id, offsets) in &self.offsets {
-            let lines = offsets.all().filter(|(t, ..)| *t == topic);
-            records.extend(lines.map(|(topic, partition, _)| Record::Offset {
-                group_id: group_id.clone(),
-                topic: topic.clone(),
-                partition,
-                offset: None,
-            }));
-        }
+        let records = self.offsets.tombstones_of_topic(topic);
         if !records.is_empty() {
-            actions.writes.push(Write { records, then: Then::Nothing });
+            actions.write(records, Then::Nothing);
         }
     }
 
-    /// A write is committed: it becomes visible, and who waits for it is answered.
-    pub fn on_committed(&mut self, time: Time, write: Write, actions: &mut Actions) {
-        for record in write.records {
-            if let Record::Offset { group_id, topic, partition, offset } = record {
-                let offsets = self.offsets.entry(group_id).or_default();
-                match offset {
-                    Some(offset) => {
-                        offsets.ended(&topic, partition);
-                        offsets.put(topic, partition, offset);
+    /// A write is in the log: later requests see it.
+    pub fn on_appended(&mut self, time: Time, write: &Write) {
+        match write.author {
+            Author::Group => {}
+            Author::Producer(producer, _) => {
+                let records = write.records.iter();
+                return records.for_each(|record| self.offsets.apply_open(producer.id, record));
+            }
+            Author::Coordinator(end) => return self.offsets.end(end.producer.id, end.is_commit),
+        }
+        for record in &write.records {
+            match record {
+                Record::Offset { .. } => self.offsets.apply(record),
+                Record::GroupTombstone { group_id } => {
+                    if let Some(mut group) = self.groups.remove(group_id) {
+                        group.forget(time);
                     }
-                    None => offsets.remove(&topic, partition),
                 }
+                // The group is as the record says already.
+                Record::Group(_) => {}
             }
         }
+    }
+
+    /// A write is committed: who waits for it is answered.
+    pub fn on_committed(&mut self, time: Time, write: Write, actions: &mut Actions) {
         match write.then {
             Then::Nothing => {}
             Then::Reply { ticket, committed, .. } => actions.reply(ticket, *committed),
@@ -341,29 +253,27 @@ impl GroupShard {
                 }
             }
         }
-        self.offsets.retain(|_, offsets| !offsets.is_empty());
     }
 
     /// A write could not be made: nothing of it happened.
     pub fn on_failed(&mut self, time: Time, write: Write, error: ErrorCode, actions: &mut Actions) {
-        for record in &write.records {
-            if let Record::Offset { group_id, topic, partition, offset: Some(_) } = record
-                && let Some(offsets) = self.offsets.get_mut(group_id)
-            {
-                offsets.ended(topic, *partition);
-            }
-        }
-        let error = Write::error_for_clients(error);
+        let code = write.error_for_clients(error);
         match write.then {
             Then::Nothing => {}
-            Then::Reply { ticket, failed, .. } => actions.reply(ticket, *failed),
+            Then::Reply { ticket, failed, .. } => {
+                let failed = match *failed {
+                    Response::EndTransaction(_) => Response::EndTransaction(error),
+                    failed => failed,
+                };
+                actions.reply(ticket, failed);
+            }
             Then::Offsets { ticket, mut results } => {
-                results.iter_mut().filter(|r| r.error.is_none()).for_each(|r| r.error = error);
+                results.iter_mut().filter(|r| r.error.is_none()).for_each(|r| r.error = code);
                 actions.reply(ticket, Response::CommitOffsets(results));
             }
             Then::Assignment { group_id, generation_id, .. } => {
                 if let Some(group) = self.groups.get_mut(&group_id) {
-                    group.on_assignment_failed(time, generation_id, error, actions);
+                    group.on_assignment_failed(time, generation_id, code, actions);
                 }
             }
         }
@@ -379,22 +289,24 @@ impl GroupShard {
             Record::GroupTombstone { group_id } => {
                 self.groups.remove(&group_id);
             }
-            Record::Offset { group_id, topic, partition, offset: Some(offset) } => {
-                self.offsets.entry(group_id).or_default().put(topic, partition, offset);
-            }
-            Record::Offset { group_id, topic, partition, offset: None } => {
-                if let Some(offsets) = self.offsets.get_mut(&group_id) {
-                    offsets.remove(&topic, partition);
-                }
-            }
+            Record::Offset { .. } => self.offsets.apply(&record),
         }
+    }
+
+    /// A record of a producer's transaction, while the shard is loaded.
+    pub fn replay_open(&mut self, producer: ProducerId, record: &Record) {
+        self.offsets.apply_open(producer, record);
+    }
+
+    /// The end of a producer's transaction, while the shard is loaded.
+    pub fn replay_end(&mut self, end: TransactionEnd) {
+        self.offsets.end(end.producer.id, end.is_commit);
     }
 
     /// The log is replayed to its end: members get a whole session to report.
     pub fn on_loaded(&mut self, time: Time) {
         self.next_expiry = Some(time.now.plus_ms(self.offset_limits.check_interval_ms));
-        self.offsets.retain(|_, offsets| !offsets.is_empty());
-        for group_id in self.offsets.keys() {
+        for group_id in self.offsets.group_ids() {
             if !self.groups.contains_key(group_id) {
                 let group = Group::new(group_id.clone(), self.limits, time.wall);
                 self.groups.insert(group_id.clone(), group);
@@ -436,36 +348,27 @@ impl GroupShard {
     /// groups with nothing left are deleted (KIP-211).
     fn expire_offsets(&mut self, time: Time, actions: &mut Actions) {
         let mut records = Vec::new();
-        let retention_ms = self.offset_limits.retention_ms;
-        for (group_id, offsets) in &self.offsets {
+        let retention = (time.wall, self.offset_limits.retention_ms);
+        for group_id in self.offsets.group_ids() {
             let idle_since = match self.groups.get(group_id) {
                 Some(group) if group.state() != State::Empty => continue,
                 Some(group) if group.protocol_type().is_some() => Some(group.state_since()),
                 Some(_) | None => None,
             };
-            let due = offsets.expired(time.wall, retention_ms, idle_since);
-            records.extend(due.into_iter().map(|(topic, partition)| Record::Offset {
-                group_id: group_id.clone(),
-                topic,
-                partition,
-                offset: None,
-            }));
+            records.extend(self.offsets.expired(group_id, retention, idle_since));
         }
         if !records.is_empty() {
-            actions.writes.push(Write { records, then: Then::Nothing });
+            actions.write(records, Then::Nothing);
         }
-        let offsets = &self.offsets;
-        let is_over = |group: &Group| {
+        let is_over = |group: &&Group| {
             group.state() == State::Empty
                 && group.pending_members.is_empty()
-                && !offsets.contains_key(&group.group_id)
+                && !self.offsets.contains(&group.group_id)
         };
-        let over: Vec<Str> =
-            self.groups.values().filter(|g| is_over(g)).map(|g| g.group_id.clone()).collect();
-        for group_id in over {
-            self.groups.remove(&group_id);
-            let records = vec![Record::GroupTombstone { group_id }];
-            actions.writes.push(Write { records, then: Then::Nothing });
+        let tombstone = |group: &Group| Record::GroupTombstone { group_id: group.group_id.clone() };
+        let over: Vec<Record> = self.groups.values().filter(is_over).map(tombstone).collect();
+        if !over.is_empty() {
+            actions.write(over, Then::Nothing);
         }
     }
 
@@ -480,4 +383,12 @@ impl GroupShard {
     pub fn group(&self, group_id: &str) -> Option<&Group> {
         self.groups.get(group_id)
     }
+}
+
+/// The end of a transaction goes into the log; what it means follows from there.
+fn on_end_transaction(end: TransactionEnd, ticket: Ticket, actions: &mut Actions) {
+    let committed = Box::new(Response::EndTransaction(ErrorCode::None));
+    let failed = Box::new(Response::EndTransaction(ErrorCode::UnknownServerError));
+    let then = Then::Reply { ticket, committed, failed };
+    actions.writes.push(Write { records: Vec::new(), author: Author::Coordinator(end), then });
 }

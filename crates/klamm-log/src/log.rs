@@ -225,6 +225,16 @@ impl Log {
         self.view.log_end_offset()
     }
 
+    /// The producers it remembers, also if nothing of it was opened yet.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn awake_producers(&mut self) -> Result<&ProducerState, LogError> {
+        let woken = self.wake();
+        self.closing_on_failure(woken)?;
+        Ok(&self.producers)
+    }
+
     /// The producers it remembers.
     #[must_use]
     pub fn producers(&self) -> &ProducerState {

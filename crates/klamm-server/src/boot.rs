@@ -15,6 +15,7 @@ use klamm_model::BrokerEpoch;
 use klamm_raft::{QuorumOptions, SnapshotRules, Voter, VoterEndpoint};
 use klamm_replication::Directories;
 use klamm_stdx::Str;
+use klamm_transaction_coordinator::Limits as TransactionLimits;
 
 use crate::error::StartError;
 
@@ -187,6 +188,20 @@ pub(crate) fn group_shard(config: &BrokerConfig) -> GroupShard {
         check_interval_ms: groups.offsets_retention_check_interval_ms,
     };
     GroupShard::new(limits, offsets)
+}
+
+/// The bounds of the transaction coordinator.
+pub(crate) fn transaction_limits(config: &BrokerConfig) -> TransactionLimits {
+    let transactions = &config.transactions;
+    TransactionLimits {
+        timeout_ms_max: transactions.max_timeout_ms,
+        expiration_ms: i64::try_from(transactions.transactional_id_expiration_ms)
+            .unwrap_or(i64::MAX),
+        abort_interval_ms: transactions.abort_timed_out_interval_ms,
+        remove_interval_ms: transactions.remove_expired_interval_ms,
+        wait_ms: transactions.add_partitions_retry_backoff_max_ms,
+        ids_max: transactions.transactional_ids_max,
+    }
 }
 
 /// Registers this broker and has it unfenced; gives its epoch.

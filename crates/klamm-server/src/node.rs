@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use klamm_apis::{ApiService, Context, Handles, ProducerIds, RequestCounts, Traffic};
+use klamm_apis::{ApiService, Context, Handles, Markers, ProducerIds, RequestCounts, Traffic};
 use klamm_config::{BrokerConfig, Properties};
 use klamm_controller::{Controller, ControllerHandle, ControllerParts, MetadataHandle};
 use klamm_coordinator::Coordinator;
-use klamm_env::Env;
 use klamm_env::net::{BoundListener, SocketOptions};
+use klamm_env::{Env, task};
 use klamm_group_coordinator::GroupShard;
 use klamm_log::{LogDirs, LogDirsOptions};
 use klamm_metrics::Registry;
@@ -22,6 +22,7 @@ use klamm_protocol::Listener;
 use klamm_raft::{Opened, Quorum};
 use klamm_replication::{Age, Directories, FetchSessions, Partitions};
 use klamm_stdx::Str;
+use klamm_transaction_coordinator::TransactionShard;
 use tokio::sync::watch;
 
 use crate::boot::{self, Bound};
@@ -56,6 +57,7 @@ pub struct Node {
     metrics_addresses: Vec<SocketAddr>,
     cluster_id: String,
     groups: Coordinator<GroupShard>,
+    transactions: Coordinator<TransactionShard>,
     partitions: Arc<Partitions>,
     cleaners: Arc<Cleaners>,
     controller: Arc<Mutex<Option<ControllerHandle>>>,
@@ -75,6 +77,8 @@ impl std::fmt::Debug for Node {
 /// The part of a node that clients do not see.
 struct Core {
     groups: Coordinator<GroupShard>,
+    transactions: Coordinator<TransactionShard>,
+    markers: Arc<Markers>,
     partitions: Arc<Partitions>,
     cleaners: Arc<Cleaners>,
     controller: ControllerHandle,
@@ -110,6 +114,8 @@ impl Node {
             controller: core.controller.clone(),
             controller_endpoints: Arc::new(boot::controller_endpoints(&config, &bound)),
             groups: core.groups.handle(),
+            transactions: core.transactions.handle(),
+            markers: core.markers,
             fetch_sessions: Arc::new(Mutex::new(FetchSessions::new(
                 config.network.fetch_session_cache_slots,
             ))),
@@ -148,6 +154,7 @@ impl Node {
             metrics_addresses,
             cluster_id: core.cluster_id,
             groups: core.groups,
+            transactions: core.transactions,
             partitions: core.partitions,
             cleaners: core.cleaners,
             controller: Arc::new(Mutex::new(Some(core.controller))),
@@ -187,6 +194,7 @@ impl Node {
     /// and the directories are marked clean.
     pub fn stop(self) {
         self.network.stop();
+        self.transactions.stop();
         self.groups.stop();
         self.cleaners.stop();
         self.stop.send_replace(true);
@@ -253,12 +261,22 @@ fn start_core(
         Box::new(move |_| boot::group_shard(&shard_config)),
         Arc::new(|nothing| match nothing {}),
     )?;
+    let metadata = MetadataHandle::new(Arc::clone(&image));
+    let markers = Arc::new(Markers {
+        partitions: Arc::clone(&partitions),
+        groups: groups.handle(),
+        metadata: metadata.clone(),
+        clock: Arc::clone(&env.clock),
+        transactions: OnceLock::new(),
+    });
+    let transactions = start_transactions(env, config, &markers)?;
     let mut publisher = BrokerPublisher {
         node_id: config.node.node_id,
         partitions: Arc::clone(&partitions),
         cleaners: Arc::clone(&cleaners),
         is_dynamic: false,
         groups: groups.handle(),
+        transactions: transactions.handle(),
         properties: Arc::clone(properties),
         topic_defaults: config.topic_defaults.clone(),
         config: Arc::clone(config),
@@ -267,7 +285,6 @@ fn start_core(
     };
     publisher.publish_all(&image);
     cleaners.start()?;
-    let metadata = MetadataHandle::new(image);
     let quorum: SharedQuorum = Arc::new(Mutex::new(Some(quorum)));
     let (controller, controller_thread) = klamm_controller::start(ControllerParts {
         env: env.clone(),
@@ -288,6 +305,8 @@ fn start_core(
     }
     Ok(Core {
         groups,
+        transactions,
+        markers,
         partitions,
         cleaners,
         controller,
@@ -296,6 +315,27 @@ fn start_core(
         broker_epoch,
         cluster_id,
     })
+}
+
+/// The transaction coordinator; what has ended it gives to `markers`.
+fn start_transactions(
+    env: &Env,
+    config: &BrokerConfig,
+    markers: &Arc<Markers>,
+) -> Result<Coordinator<TransactionShard>, StartError> {
+    let limits = boot::transaction_limits(config);
+    let writer = Arc::clone(markers);
+    let transactions = Coordinator::start(
+        "transactions",
+        Arc::clone(&env.clock),
+        Box::new(move |_| TransactionShard::new(limits)),
+        Arc::new(move |ended| {
+            task::spawn_local(Arc::clone(&writer).finish(ended));
+        }),
+    )?;
+    // It is empty: nobody else has it.
+    drop(markers.transactions.set(transactions.handle()));
+    Ok(transactions)
 }
 
 fn start_network(

@@ -12,13 +12,34 @@ use klamm_metadata::{
     Publisher, TopicImage,
 };
 use klamm_model::{
-    DirectoryId, GROUP_OFFSETS_TOPIC, LeaderEpoch, NodeId, PartitionIndex, TopicIdPartition,
-    TopicPartition, Uuid,
+    DirectoryId, GROUP_OFFSETS_TOPIC, LeaderEpoch, NodeId, PartitionIndex, TRANSACTION_STATE_TOPIC,
+    TopicIdPartition, TopicPartition, Uuid,
 };
 use klamm_replication::{Age, CoordinatorPartition, NewPartition, Partitions, log_config, rules};
 use klamm_stdx::Str;
+use klamm_transaction_coordinator::TransactionShard;
 
 use crate::cleaner::Cleaners;
+
+/// A topic that a coordinator keeps its state in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Coordinated {
+    Groups,
+    Transactions,
+}
+
+impl Coordinated {
+    fn topic(self) -> &'static str {
+        match self {
+            Self::Groups => GROUP_OFFSETS_TOPIC,
+            Self::Transactions => TRANSACTION_STATE_TOPIC,
+        }
+    }
+
+    fn of(topic: &str) -> Option<Self> {
+        [Self::Groups, Self::Transactions].into_iter().find(|kind| kind.topic() == topic)
+    }
+}
 
 /// Applies metadata to the partitions of this broker.
 pub(crate) struct BrokerPublisher {
@@ -32,8 +53,9 @@ pub(crate) struct BrokerPublisher {
     pub(crate) config: Arc<BrokerConfig>,
     /// What topics have that say nothing themselves; changes with the broker's dynamic configs.
     pub(crate) topic_defaults: TopicConfig,
-    /// Partitions of the offsets topic whose groups are loaded here, with the epoch of their leader.
-    pub(crate) loaded: BTreeMap<PartitionIndex, LeaderEpoch>,
+    pub(crate) transactions: CoordinatorHandle<TransactionShard>,
+    /// Partitions of the coordinators' topics that are loaded here, with the epoch of their leader.
+    pub(crate) loaded: BTreeMap<(Coordinated, PartitionIndex), LeaderEpoch>,
     /// Of the partitions that the metadata names now.
     pub(crate) age: Age,
 }
@@ -86,8 +108,8 @@ impl BrokerPublisher {
                 continue;
             }
             let new = self.new_partition(image, topic, id.partition, registration);
-            if &*topic.name == GROUP_OFFSETS_TOPIC {
-                coordinated.push((id.partition, new.leader_epoch));
+            if let Some(kind) = Coordinated::of(&topic.name) {
+                coordinated.push(((kind, id.partition), new.leader_epoch));
             }
             mine.push(new);
         }
@@ -98,8 +120,8 @@ impl BrokerPublisher {
         for (id, error) in failed {
             tracing::error!(partition = %id, %error, "a partition is offline");
         }
-        for (partition, epoch) in coordinated {
-            self.coordinate(partition, epoch);
+        for (shard, epoch) in coordinated {
+            self.coordinate(shard, epoch);
         }
     }
 
@@ -127,18 +149,26 @@ impl BrokerPublisher {
         }
     }
 
-    fn coordinate(&mut self, partition: PartitionIndex, epoch: Option<LeaderEpoch>) {
+    fn coordinate(&mut self, shard: (Coordinated, PartitionIndex), epoch: Option<LeaderEpoch>) {
+        let (kind, partition) = shard;
         let Some(epoch) = epoch else {
-            if self.loaded.remove(&partition).is_some() {
-                self.groups.unload(partition);
+            if self.loaded.remove(&shard).is_some() {
+                match kind {
+                    Coordinated::Groups => self.groups.unload(partition),
+                    Coordinated::Transactions => self.transactions.unload(partition),
+                }
             }
             return;
         };
-        let is_new = self.loaded.get(&partition) != Some(&epoch);
-        let found = self.partitions.by_name(GROUP_OFFSETS_TOPIC, partition);
+        let is_new = self.loaded.get(&shard) != Some(&epoch);
+        let found = self.partitions.by_name(kind.topic(), partition);
         if let Some(log) = found.filter(|_| is_new) {
-            self.loaded.insert(partition, epoch);
-            self.groups.load(partition, Arc::new(CoordinatorPartition(log)));
+            self.loaded.insert(shard, epoch);
+            let log = Arc::new(CoordinatorPartition(log));
+            match kind {
+                Coordinated::Groups => self.groups.load(partition, log),
+                Coordinated::Transactions => self.transactions.load(partition, log),
+            }
         }
     }
 

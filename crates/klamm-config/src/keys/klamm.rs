@@ -5,6 +5,7 @@ use crate::key::declare_configs;
 declare_configs! {
     pub(crate) static KLAMM;
     "klamm.log.durability": String = Is("synced"), OneOf(&["synced", "page-cache"]), High, ClusterWide, Acted, "What acks=all promises: that the records are on the disks of the in-sync replicas, or in their memory as in Kafka.";
+    "klamm.transactional.ids.max": Int = Is("100000"), AtLeast(1), Medium, ReadOnly, Acted, "Transactional ids that a partition of the transaction topic remembers; a new one takes the place of the one idle for longest. Kafka sets no bound.";
     "klamm.storage.min.free.bytes": Long = Is("-1"), AtLeast(-1), Medium, ReadOnly, Acted, "Bytes that are kept free on the disk of each log directory: with less, producers are refused with KAFKA_STORAGE_ERROR until there is a quarter more, while fetch, deletion, group commits and administration go on. -1: a hundredth of the file system, at most 1 GiB. 0: producers are refused only by a full disk.";
     "klamm.allow.insecure.listeners": Boolean = Is("false"), Any, High, ReadOnly, Acted, "Whether a listener without protection may be reachable from other machines.";
     "klamm.metrics.listeners": String = Is("http://127.0.0.1:9644"), Any, Medium, ReadOnly, Acted, "Where GET /metrics is answered; empty means nowhere. A port in use stops the start only if this key was set.";

@@ -2,11 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use bytes::Bytes;
+use klamm_codec::{Message, Reader};
 use klamm_env::Moment;
 use klamm_model::{ErrorCode, GenerationId, Timestamp};
+use klamm_persisted::consumer_protocol::ConsumerProtocolSubscription;
 use klamm_stdx::Str;
 
 use super::{Member, Protocol};
+
+/// The protocol type of consumers; Kafka Connect's workers, for one, have another.
+const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
+
+/// Whether whoever commits offsets has to be a member while the group has some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    /// It has.
+    Needed,
+    /// It is checked if it says who it is: producers of old say nothing (KIP-447).
+    IfTold,
+}
 
 /// Where a group stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -261,9 +276,9 @@ impl Group {
     /// The error for the client.
     pub fn check_offset_commit(
         &self,
-        member_id: &str,
-        instance_id: Option<&Str>,
+        (member_id, instance_id): (&str, Option<&Str>),
         generation_id: GenerationId,
+        membership: Membership,
     ) -> Result<(), ErrorCode> {
         if self.state == State::Dead {
             return Err(ErrorCode::CoordinatorNotAvailable);
@@ -277,13 +292,39 @@ impl Group {
             if generation_id != self.generation_id {
                 return Err(ErrorCode::IllegalGeneration);
             }
-        } else if self.state != State::Empty {
+        } else if membership == Membership::Needed && self.state != State::Empty {
             return Err(ErrorCode::UnknownMemberId);
         }
-        if self.state == State::CompletingRebalance {
+        if membership == Membership::Needed && self.state == State::CompletingRebalance {
             return Err(ErrorCode::RebalanceInProgress);
         }
         Ok(())
+    }
+
+    /// Whether offsets of this group may be deleted at all (OffsetDelete, KIP-496).
+    ///
+    /// # Errors
+    /// The error for the client.
+    pub fn check_offset_delete(&self) -> Result<(), ErrorCode> {
+        let is_consumer = self.protocol_type.as_deref() == Some(CONSUMER_PROTOCOL_TYPE);
+        match self.state {
+            State::Dead => Err(ErrorCode::GroupIdNotFound),
+            State::Empty => Ok(()),
+            State::Stable | State::PreparingRebalance | State::CompletingRebalance => {
+                if is_consumer { Ok(()) } else { Err(ErrorCode::NonEmptyGroup) }
+            }
+        }
+    }
+
+    /// Whether a member reads a topic. What cannot be understood is taken for a yes.
+    #[must_use]
+    pub fn is_subscribed_to(&self, topic: &str) -> bool {
+        self.members().any(|member| {
+            member.protocols.iter().any(|protocol| {
+                let topics = subscribed_topics(&protocol.metadata);
+                topics.is_none_or(|topics| topics.iter().any(|t| &**t == topic))
+            })
+        })
     }
 
     /// A request of a member arrived: it lives for another session.
@@ -293,4 +334,15 @@ impl Group {
             member.expires_at = Some(now.plus_ms(session_ms));
         }
     }
+}
+
+/// The topics that a consumer asks for in its part of a protocol (Kafka: `ConsumerProtocol`); `None`
+/// if it cannot be understood.
+fn subscribed_topics(metadata: &Bytes) -> Option<Vec<Str>> {
+    let mut r = Reader::new(metadata.clone());
+    let version = r.i16().ok()?;
+    let newest = *ConsumerProtocolSubscription::VERSIONS.end();
+    let known = version.clamp(0, newest);
+    let subscription = ConsumerProtocolSubscription::decode(&mut r, known).ok()?;
+    Some(subscription.topics)
 }

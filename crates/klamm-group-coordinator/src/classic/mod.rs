@@ -23,7 +23,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use group::{Group, Limits, State};
+pub use group::{Group, Limits, Membership, State};
 pub use join::{JoinRequest, Joined, JoinedMember};
 pub use leave::{Leaver, LeftMember};
 pub use member::{Member, Protocol};

@@ -7,8 +7,8 @@ use klamm_stdx::Str;
 
 use super::{Heartbeat, JoinRequest, Joined, Leaver, Limits, Protocol, State, SyncRequest, Synced};
 use crate::{
-    Actions, GroupShard, OffsetCommit, OffsetLimits, OffsetToCommit, Record, Request, Response,
-    Ticket, Time, Write,
+    Actions, FoundOffset, GroupShard, OffsetCommit, OffsetLimits, OffsetToCommit, Record, Request,
+    Response, Stability, Ticket, Time, Write,
 };
 
 const GROUP: &str = "g";
@@ -48,6 +48,7 @@ impl World {
 
     fn take(&mut self, actions: Actions) {
         self.replies.extend(actions.replies);
+        self.replies.extend(actions.reads);
         self.uncommitted.extend(actions.writes);
     }
 
@@ -65,6 +66,7 @@ impl World {
             let write = self.uncommitted.remove(0);
             self.log.extend(write.records.iter().cloned());
             let mut actions = Actions::default();
+            self.shard.on_appended(self.time(), &write);
             self.shard.on_committed(self.time(), write, &mut actions);
             self.take(actions);
         }
@@ -175,12 +177,16 @@ impl World {
     }
 
     fn committed_offset(&mut self) -> Option<i64> {
-        let ticket =
-            self.send(Request::FetchOffsets(GROUP.into(), Some(vec![("t".into(), vec![0])])));
+        let ticket = self.send(Request::FetchOffsets(
+            GROUP.into(),
+            Some(vec![("t".into(), vec![0])]),
+            Stability::Any,
+        ));
         match self.answer(ticket) {
-            Some(Response::FetchOffsets(found)) => {
-                found.topics[0].1[0].1.as_ref().map(|o| o.offset.0)
-            }
+            Some(Response::FetchOffsets(found)) => match &found.topics[0].1[0].1 {
+                FoundOffset::Committed(found) => Some(found.offset.0),
+                FoundOffset::None | FoundOffset::Unstable => None,
+            },
             other => panic!("not the answer to a fetch: {other:?}"),
         }
     }
@@ -579,6 +585,71 @@ fn only_an_empty_group_can_be_deleted_and_its_offsets_go_with_it() {
 }
 
 #[test]
+fn the_offsets_of_a_topic_that_members_read_cannot_be_deleted() {
+    let mut world = World::new();
+    let ask =
+        |topic: &'static str| Request::DeleteOffsets(GROUP.into(), vec![(topic.into(), vec![0])]);
+    let ticket = world.send(ask("t"));
+    assert_eq!(world.answer(ticket), Some(deleted(Err(ErrorCode::GroupIdNotFound))));
+    let subscription = |topic: &str| {
+        let name = u8::try_from(topic.len()).unwrap();
+        let head = [0, 1, 0, 0, 0, 1, 0, name];
+        Bytes::from([&head, topic.as_bytes(), &[0xff; 4], &[0; 4]].concat())
+    };
+    let protocol = Protocol { name: "range".into(), metadata: subscription("read") };
+    world.join(JoinRequest { protocols: vec![protocol], ..joining("a") });
+    for (topic, error) in [("read", ErrorCode::GroupSubscribedToTopic), ("other", ErrorCode::None)]
+    {
+        let ticket = world.send(ask(topic));
+        let line = crate::PartitionResult { topic: topic.into(), partition: 0, error };
+        assert_eq!(world.answer(ticket), Some(deleted(Ok(vec![line]))));
+    }
+}
+
+fn deleted(lines: Result<Vec<crate::PartitionResult>, ErrorCode>) -> Response {
+    Response::DeleteOffsets(lines)
+}
+
+#[test]
+fn a_producer_that_says_who_it_is_commits_only_in_its_generation() {
+    let mut world = World::new();
+    let (a, _) = world.stable_pair();
+    let mut ask = |member_id: &Str, generation: i32| {
+        let line = OffsetToCommit {
+            topic: "t".into(),
+            topic_id: None,
+            partition: 0,
+            offset: Offset(5),
+            leader_epoch: None,
+            metadata: Str::new(),
+        };
+        let commit = OffsetCommit {
+            member_id: member_id.clone(),
+            instance_id: None,
+            generation_id: GenerationId(generation),
+            retention_ms: None,
+            offsets: vec![line],
+        };
+        let producer = klamm_coordinator::TransactionalProducer {
+            id: klamm_model::ProducerId(1),
+            epoch: klamm_model::ProducerEpoch(0),
+        };
+        let commit = crate::TransactionalCommit { producer, verification: None, commit };
+        let ticket = world.send(Request::CommitInTransaction(GROUP.into(), commit));
+        world.commit();
+        match world.answer(ticket) {
+            Some(Response::CommitOffsets(lines)) => lines[0].error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ask(&a, 1), ErrorCode::IllegalGeneration);
+    assert_eq!(ask(&"x".into(), 2), ErrorCode::UnknownMemberId);
+    assert_eq!(ask(&a, 2), ErrorCode::None);
+    // As producers did before KIP-447.
+    assert_eq!(ask(&Str::new(), -1), ErrorCode::None);
+}
+
+#[test]
 fn offsets_of_an_empty_group_expire_and_those_of_a_live_group_do_not() {
     let mut world = World::new();
     let (a, b) = world.stable_pair();
@@ -599,6 +670,7 @@ fn offsets_of_an_empty_group_expire_and_those_of_a_live_group_do_not() {
     world.commit();
     assert_eq!(world.committed_offset(), None);
     world.pass(day_ms);
+    world.commit();
     assert!(world.shard.group(GROUP).is_none());
 }
 

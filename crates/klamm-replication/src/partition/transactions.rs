@@ -1,6 +1,6 @@
 //! A partition's part in transactions: what a producer's first write needs, and markers.
 
-use klamm_log::{Appended, LogError, Origin};
+use klamm_log::{Appended, LogError, Origin, ProducerEntry};
 use klamm_model::{ProducerEpoch, ProducerId, Timestamp, Verification};
 use klamm_records::{EndTxnMarker, Producer, ValidBatch};
 
@@ -51,6 +51,26 @@ impl Partition {
         let bytes = end.marker.batch(end.producer_id, end.producer_epoch, wall);
         let batch = ValidBatch::own(&bytes).expect("a batch of our own making is whole");
         self.append(batch, Origin::Marker { transaction_version: end.transaction_version }, wall)
+    }
+
+    /// The producers that it remembers, by their ids.
+    ///
+    /// # Errors
+    /// Not the leader, offline, or the disk failed.
+    pub fn producers(&self) -> Result<Vec<(ProducerId, ProducerEntry)>, AppendRefused> {
+        if self.is_offline() {
+            return Err(AppendRefused::Offline);
+        }
+        let mut log = self.lock();
+        self.leader_epoch().ok_or(AppendRefused::NotLeader)?;
+        let awake = log.awake_producers().map(|producers| {
+            let own = |(id, entry): (ProducerId, &ProducerEntry)| (id, entry.clone());
+            producers.iter().map(own).collect::<Vec<_>>()
+        });
+        drop(log);
+        let mut producers = awake.map_err(|error| self.refusal(error))?;
+        producers.sort_by_key(|(id, _)| *id);
+        Ok(producers)
     }
 
     fn refusal(&self, error: LogError) -> AppendRefused {

@@ -1,0 +1,77 @@
+//! OffsetDelete (key 47): forgets how far a group has come (KIP-496). Served: v0-v0.
+
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+
+use klamm_group_coordinator::{Request, Response};
+use klamm_model::ErrorCode;
+use klamm_protocol::offset_delete_response::{
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
+use klamm_protocol::{Listener, OffsetDeleteRequest, OffsetDeleteResponse};
+
+use crate::Context;
+use crate::api::{Api, Reply};
+use crate::caller::Caller;
+use crate::groups::{ask, misplaced};
+
+pub(crate) struct OffsetDelete;
+
+impl Api for OffsetDelete {
+    type Request = OffsetDeleteRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const LISTENERS: &'static [Listener] = &[Listener::Broker];
+
+    async fn handle(
+        ctx: Rc<Context>,
+        _: Rc<Caller>,
+        request: OffsetDeleteRequest,
+        _: i16,
+    ) -> Reply<OffsetDeleteResponse> {
+        let mut response = OffsetDeleteResponse::default();
+        let image = ctx.metadata.image();
+        let mut asked = Vec::with_capacity(request.topics.len());
+        for topic in request.topics {
+            let exists = image.topics.by_name(&topic.name).is_some();
+            let indexes = topic.partitions.iter().map(|line| line.partition_index);
+            if exists {
+                asked.push((topic.name, indexes.collect()));
+                continue;
+            }
+            let line = |partition_index| OffsetDeleteResponsePartition {
+                partition_index,
+                error_code: ErrorCode::UnknownTopicOrPartition.code(),
+            };
+            let partitions = indexes.map(line).collect();
+            response.topics.push(OffsetDeleteResponseTopic { name: topic.name, partitions });
+        }
+        let group_id = request.group_id;
+        let results =
+            match ask(&ctx, &group_id, Request::DeleteOffsets(group_id.clone(), asked)).await {
+                Response::DeleteOffsets(results) => results,
+                other => Err(misplaced(&other)),
+            };
+        match results {
+            Err(code) => {
+                OffsetDeleteResponse { error_code: code.code(), ..OffsetDeleteResponse::default() }
+            }
+            Ok(lines) => {
+                for line in lines {
+                    let told = OffsetDeleteResponsePartition {
+                        partition_index: line.partition,
+                        error_code: line.error.code(),
+                    };
+                    match response.topics.iter_mut().find(|topic| topic.name == line.topic) {
+                        Some(topic) => topic.partitions.push(told),
+                        None => response.topics.push(OffsetDeleteResponseTopic {
+                            name: line.topic,
+                            partitions: vec![told],
+                        }),
+                    }
+                }
+                response
+            }
+        }
+        .into()
+    }
+}

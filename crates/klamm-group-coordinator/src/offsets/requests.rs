@@ -1,0 +1,164 @@
+//! What members, producers and administrators ask about offsets.
+
+use klamm_coordinator::{Ticket, Time};
+use klamm_model::{ErrorCode, PartitionIndex, Timestamp};
+use klamm_stdx::Str;
+
+use super::{CommittedOffset, OffsetCommit, OffsetToCommit, PartitionResult, TransactionalCommit};
+use crate::actions::{Actions, Author, Then, Write};
+use crate::classic::{Group, Membership, State};
+use crate::record::Record;
+use crate::request::Response;
+use crate::shard::GroupShard;
+
+impl GroupShard {
+    pub(crate) fn on_commit(
+        &mut self,
+        time: Time,
+        group_id: &Str,
+        commit: OffsetCommit,
+        ticket: Ticket,
+        actions: &mut Actions,
+    ) {
+        if let Err(code) = self.check_commit(time, (group_id, &commit), Membership::Needed) {
+            let results = refused(&commit.offsets, code);
+            return actions.reply(ticket, Response::CommitOffsets(results));
+        }
+        if let Some(group) = self.groups.get_mut(group_id)
+            && group.state() != State::PreparingRebalance
+        {
+            group.keep_alive(&commit.member_id, time.now);
+        }
+        let (records, results) = self.records_of(time.wall, group_id, commit);
+        if records.is_empty() {
+            return actions.reply(ticket, Response::CommitOffsets(results));
+        }
+        actions.write(records, Then::Offsets { ticket, results });
+    }
+
+    pub(crate) fn on_transactional_commit(
+        &mut self,
+        time: Time,
+        group_id: &Str,
+        asked: TransactionalCommit,
+        ticket: Ticket,
+        actions: &mut Actions,
+    ) {
+        let TransactionalCommit { producer, verification, commit } = asked;
+        if let Err(code) = self.check_commit(time, (group_id, &commit), Membership::IfTold) {
+            let results = refused(&commit.offsets, code);
+            return actions.reply(ticket, Response::CommitOffsets(results));
+        }
+        let (records, results) = self.records_of(time.wall, group_id, commit);
+        if records.is_empty() {
+            return actions.reply(ticket, Response::CommitOffsets(results));
+        }
+        let author = Author::Producer(producer, verification);
+        actions.writes.push(Write { records, author, then: Then::Offsets { ticket, results } });
+    }
+
+    /// The records of a commit, and what becomes of each line.
+    fn records_of(
+        &self,
+        wall: Timestamp,
+        group_id: &Str,
+        commit: OffsetCommit,
+    ) -> (Vec<Record>, Vec<PartitionResult>) {
+        let group_id = group_id.detached();
+        let mut records = Vec::with_capacity(commit.offsets.len());
+        let mut results = Vec::with_capacity(commit.offsets.len());
+        for line in commit.offsets {
+            let too_large = line.metadata.len() > self.offset_limits.metadata_bytes_max;
+            let error = if too_large { ErrorCode::OffsetMetadataTooLarge } else { ErrorCode::None };
+            let (topic, partition) = (line.topic.clone(), line.partition);
+            results.push(PartitionResult { topic, partition, error });
+            if too_large {
+                continue;
+            }
+            let committed = CommittedOffset {
+                offset: line.offset,
+                leader_epoch: line.leader_epoch,
+                metadata: line.metadata.detached(),
+                committed_at: wall,
+                topic_id: line.topic_id,
+                expires_at: commit.retention_ms.map(|ms| Timestamp(wall.0.saturating_add(ms))),
+            };
+            records.push(Record::Offset {
+                group_id: group_id.clone(),
+                topic: line.topic.detached(),
+                partition,
+                offset: Some(committed),
+            });
+        }
+        (records, results)
+    }
+
+    fn check_commit(
+        &mut self,
+        time: Time,
+        (group_id, commit): (&Str, &OffsetCommit),
+        membership: Membership,
+    ) -> Result<(), ErrorCode> {
+        if let Some(group) = self.groups.get(group_id) {
+            let member = (&*commit.member_id, commit.instance_id.as_ref());
+            return group.check_offset_commit(member, commit.generation_id, membership);
+        }
+        if commit.generation_id.0 >= 0 {
+            return Err(ErrorCode::IllegalGeneration);
+        }
+        // A group that only stores offsets.
+        let own = group_id.detached();
+        self.groups.insert(own.clone(), Group::new(own, self.limits, time.wall));
+        Ok(())
+    }
+
+    pub(crate) fn on_delete_offsets(
+        &mut self,
+        group_id: &Str,
+        asked: &[(Str, Vec<PartitionIndex>)],
+        ticket: Ticket,
+        actions: &mut Actions,
+    ) {
+        let group = match self.groups.get(group_id) {
+            None => Err(ErrorCode::GroupIdNotFound),
+            Some(group) => group.check_offset_delete().map(|()| group),
+        };
+        let group = match group {
+            Ok(group) => group,
+            Err(code) => return actions.reply(ticket, Response::DeleteOffsets(Err(code))),
+        };
+        let mut records = Vec::new();
+        let mut results = Vec::new();
+        for (topic, partitions) in asked {
+            let is_read = group.is_subscribed_to(topic);
+            for partition in partitions {
+                let error =
+                    if is_read { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };
+                results.push(PartitionResult {
+                    topic: topic.clone(),
+                    partition: *partition,
+                    error,
+                });
+                if !is_read {
+                    records.extend(self.offsets.tombstone_of(group_id, topic, *partition));
+                }
+            }
+        }
+        let committed = Response::DeleteOffsets(Ok(results));
+        if records.is_empty() {
+            return actions.read(ticket, committed);
+        }
+        let failed = Response::DeleteOffsets(Err(ErrorCode::CoordinatorNotAvailable));
+        let (committed, failed) = (Box::new(committed), Box::new(failed));
+        actions.write(records, Then::Reply { ticket, committed, failed });
+    }
+}
+
+fn refused(offsets: &[OffsetToCommit], error: ErrorCode) -> Vec<PartitionResult> {
+    let line = |line: &OffsetToCommit| PartitionResult {
+        topic: line.topic.clone(),
+        partition: line.partition,
+        error,
+    };
+    offsets.iter().map(line).collect()
+}

@@ -1,0 +1,365 @@
+//! The committed offsets of a shard's groups, and those of open transactions.
+//!
+//! ```text
+//! commit ───────────────────────────────▶ committed
+//! commit in a transaction ──▶ open ──┬──▶ committed, if nothing newer is
+//!                                    └──▶ forgotten
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+
+use klamm_model::{PartitionIndex, ProducerId, Timestamp};
+use klamm_stdx::Str;
+
+use super::{CommittedOffset, FoundOffset, OffsetsOfGroup, Stability};
+use crate::record::Record;
+
+/// Group, topic, partition.
+type Key = (Str, Str, PartitionIndex);
+
+/// An offset with its place among all of the shard's: what is later in the log has more.
+#[derive(Debug, Clone)]
+struct Stored {
+    offset: CommittedOffset,
+    order: u64,
+}
+
+/// The committed offsets of one group.
+#[derive(Debug, Default)]
+struct Offsets {
+    by_topic: BTreeMap<Str, BTreeMap<PartitionIndex, Stored>>,
+    /// How many open transactions have an offset of a partition.
+    open: HashMap<(Str, PartitionIndex), usize>,
+}
+
+impl Offsets {
+    fn all(&self) -> impl Iterator<Item = (&Str, PartitionIndex, &CommittedOffset)> {
+        self.by_topic.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(move |(p, stored)| (topic, *p, &stored.offset))
+        })
+    }
+
+    fn is_open(&self, topic: &Str, partition: PartitionIndex) -> bool {
+        !self.open.is_empty() && self.open.contains_key(&(topic.clone(), partition))
+    }
+
+    fn find(&self, topic: &Str, partition: PartitionIndex, stability: Stability) -> FoundOffset {
+        if stability == Stability::Required && self.is_open(topic, partition) {
+            return FoundOffset::Unstable;
+        }
+        match self.by_topic.get(topic).and_then(|partitions| partitions.get(&partition)) {
+            Some(stored) => FoundOffset::Committed(stored.offset.clone()),
+            None => FoundOffset::None,
+        }
+    }
+
+    fn put(&mut self, topic: Str, partition: PartitionIndex, stored: Stored) {
+        let partitions = self.by_topic.entry(topic).or_default();
+        if partitions.get(&partition).is_none_or(|known| known.order < stored.order) {
+            partitions.insert(partition, stored);
+        }
+    }
+
+    fn remove(&mut self, topic: &str, partition: PartitionIndex) {
+        if let Some(partitions) = self.by_topic.get_mut(topic) {
+            partitions.remove(&partition);
+            if partitions.is_empty() {
+                self.by_topic.remove(topic);
+            }
+        }
+    }
+}
+
+/// The committed offsets of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct OffsetStore {
+    groups: HashMap<Str, Offsets>,
+    open: HashMap<ProducerId, HashMap<Key, Stored>>,
+    last_order: u64,
+}
+
+impl OffsetStore {
+    /// A record about an offset is in the log, outside of any transaction.
+    pub(crate) fn apply(&mut self, record: &Record) {
+        let Record::Offset { group_id, topic, partition, offset } = record else { return };
+        match offset {
+            Some(offset) => {
+                self.last_order += 1;
+                let stored = Stored { offset: offset.clone(), order: self.last_order };
+                let offsets = self.groups.entry(group_id.clone()).or_default();
+                offsets.put(topic.clone(), *partition, stored);
+            }
+            None => self.remove((group_id.clone(), topic.clone(), *partition)),
+        }
+    }
+
+    /// A record about an offset is in the log, in a producer's transaction.
+    pub(crate) fn apply_open(&mut self, producer: ProducerId, record: &Record) {
+        let Record::Offset { group_id, topic, partition, offset: Some(offset) } = record else {
+            return;
+        };
+        self.last_order += 1;
+        let stored = Stored { offset: offset.clone(), order: self.last_order };
+        let key = (group_id.clone(), topic.clone(), *partition);
+        if self.open.entry(producer).or_default().insert(key, stored).is_none() {
+            let offsets = self.groups.entry(group_id.clone()).or_default();
+            *offsets.open.entry((topic.clone(), *partition)).or_default() += 1;
+        }
+    }
+
+    /// A producer's transaction is over.
+    pub(crate) fn end(&mut self, producer: ProducerId, is_commit: bool) {
+        for ((group_id, topic, partition), stored) in
+            self.open.remove(&producer).into_iter().flatten()
+        {
+            self.close((&group_id, &topic, partition));
+            if is_commit {
+                self.groups.entry(group_id).or_default().put(topic, partition, stored);
+            }
+        }
+    }
+
+    /// One open transaction less has an offset of this partition.
+    fn close(&mut self, (group_id, topic, partition): (&Str, &Str, PartitionIndex)) {
+        let Some(offsets) = self.groups.get_mut(group_id) else { return };
+        let key = (topic.clone(), partition);
+        if let Some(n) = offsets.open.get_mut(&key) {
+            *n -= 1;
+            if *n == 0 {
+                offsets.open.remove(&key);
+            }
+        }
+        self.forget_empty(group_id);
+    }
+
+    fn forget_empty(&mut self, group_id: &Str) {
+        if self.groups.get(group_id).is_some_and(|o| o.by_topic.is_empty() && o.open.is_empty()) {
+            self.groups.remove(group_id);
+        }
+    }
+
+    /// An offset is gone, and what transactions that are open would make of it.
+    fn remove(&mut self, key: Key) {
+        let (group_id, topic, partition) = &key;
+        let Some(offsets) = self.groups.get_mut(group_id) else { return };
+        offsets.remove(topic, *partition);
+        offsets.open.remove(&(topic.clone(), *partition));
+        self.forget_empty(group_id);
+        for open in self.open.values_mut() {
+            open.remove(&key);
+        }
+    }
+
+    /// Whether a group has offsets, or may have when a transaction ends.
+    pub(crate) fn contains(&self, group_id: &Str) -> bool {
+        self.groups.contains_key(group_id)
+    }
+
+    /// Groups with offsets.
+    pub(crate) fn group_ids(&self) -> impl Iterator<Item = &Str> {
+        self.groups.keys()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// What a group has committed: of these partitions, or of all.
+    pub(crate) fn fetch(
+        &self,
+        group_id: &Str,
+        asked: Option<&[(Str, Vec<PartitionIndex>)]>,
+        stability: Stability,
+    ) -> OffsetsOfGroup {
+        let none = Offsets::default();
+        let offsets = self.groups.get(group_id).unwrap_or(&none);
+        let topics = match asked {
+            Some(asked) => asked
+                .iter()
+                .map(|(topic, partitions)| {
+                    let line = |p: &PartitionIndex| (*p, offsets.find(topic, *p, stability));
+                    (topic.clone(), partitions.iter().map(line).collect())
+                })
+                .collect(),
+            None => offsets
+                .by_topic
+                .iter()
+                .map(|(topic, partitions)| {
+                    let line = |p: &PartitionIndex| (*p, offsets.find(topic, *p, stability));
+                    (topic.clone(), partitions.keys().map(line).collect())
+                })
+                .collect(),
+        };
+        OffsetsOfGroup { topics }
+    }
+
+    /// Tombstones for all offsets of a group, those of open transactions too.
+    pub(crate) fn tombstones(&self, group_id: &Str) -> Vec<Record> {
+        let Some(offsets) = self.groups.get(group_id) else { return Vec::new() };
+        let open = offsets.open.keys().map(|(topic, partition)| (topic, *partition));
+        let mut all: Vec<_> = offsets.all().map(|(topic, p, _)| (topic, p)).chain(open).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter().map(|(topic, p)| tombstone(group_id, topic, p)).collect()
+    }
+
+    /// A tombstone for an offset, if there is one, or a transaction may make one.
+    pub(crate) fn tombstone_of(
+        &self,
+        group_id: &Str,
+        topic: &Str,
+        partition: PartitionIndex,
+    ) -> Option<Record> {
+        let offsets = self.groups.get(group_id)?;
+        let is_known = offsets.is_open(topic, partition)
+            || offsets.find(topic, partition, Stability::Any) != FoundOffset::None;
+        is_known.then(|| tombstone(group_id, topic, partition))
+    }
+
+    /// Tombstones for the offsets of a topic that is gone.
+    pub(crate) fn tombstones_of_topic(&self, topic: &Str) -> Vec<Record> {
+        let mut records = Vec::new();
+        for group_id in self.groups.keys() {
+            let of_topic = |record: &Record| match record {
+                Record::Offset { topic: of, .. } => of == topic,
+                _ => false,
+            };
+            records.extend(self.tombstones(group_id).into_iter().filter(of_topic));
+        }
+        records
+    }
+
+    /// Tombstones for the lines of a group that were not renewed since `idle_since` plus
+    /// retention, or whose own time is up.
+    pub(crate) fn expired(
+        &self,
+        group_id: &Str,
+        (wall, retention_ms): (Timestamp, i64),
+        idle_since: Option<Timestamp>,
+    ) -> Vec<Record> {
+        let Some(offsets) = self.groups.get(group_id) else { return Vec::new() };
+        let is_due = |offset: &CommittedOffset| match offset.expires_at {
+            Some(at) => at <= wall,
+            None => {
+                let since =
+                    idle_since.map_or(offset.committed_at, |idle| idle.max(offset.committed_at));
+                wall.0.saturating_sub(since.0) >= retention_ms
+            }
+        };
+        offsets
+            .all()
+            .filter(|(topic, p, offset)| is_due(offset) && !offsets.is_open(topic, *p))
+            .map(|(topic, p, _)| tombstone(group_id, topic, p))
+            .collect()
+    }
+}
+
+fn tombstone(group_id: &Str, topic: &Str, partition: PartitionIndex) -> Record {
+    Record::Offset { group_id: group_id.clone(), topic: topic.clone(), partition, offset: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use klamm_model::Offset;
+
+    fn record(offset: i64) -> Record {
+        let offset = CommittedOffset {
+            offset: Offset(offset),
+            leader_epoch: None,
+            metadata: Str::new(),
+            committed_at: Timestamp(0),
+            expires_at: None,
+            topic_id: None,
+        };
+        Record::Offset {
+            group_id: "g".into(),
+            topic: "t".into(),
+            partition: 0,
+            offset: Some(offset),
+        }
+    }
+
+    const A: ProducerId = ProducerId(1);
+    const B: ProducerId = ProducerId(2);
+
+    fn found(store: &OffsetStore, stability: Stability) -> FoundOffset {
+        let asked = [("t".into(), vec![0])];
+        store.fetch(&"g".into(), Some(&asked), stability).topics[0].1[0].1.clone()
+    }
+
+    fn committed(store: &OffsetStore) -> Option<i64> {
+        match found(store, Stability::Any) {
+            FoundOffset::Committed(offset) => Some(offset.offset.0),
+            FoundOffset::None | FoundOffset::Unstable => None,
+        }
+    }
+
+    #[test]
+    fn an_offset_in_a_transaction_counts_when_it_is_committed() {
+        let mut store = OffsetStore::default();
+        store.apply(&record(1));
+        store.apply_open(A, &record(2));
+        assert_eq!(committed(&store), Some(1));
+        assert_eq!(found(&store, Stability::Required), FoundOffset::Unstable);
+        store.end(A, true);
+        assert_eq!(committed(&store), Some(2));
+        assert_ne!(found(&store, Stability::Required), FoundOffset::Unstable);
+    }
+
+    #[test]
+    fn an_offset_in_a_transaction_that_is_aborted_never_was() {
+        let mut store = OffsetStore::default();
+        store.apply_open(A, &record(2));
+        assert!(store.contains(&"g".into()));
+        store.end(A, false);
+        assert_eq!(committed(&store), None);
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn what_is_later_in_the_log_is_not_undone_by_a_transaction_that_ends_later_still() {
+        let mut store = OffsetStore::default();
+        store.apply_open(A, &record(1));
+        store.apply_open(B, &record(2));
+        store.apply(&record(3));
+        store.end(B, true);
+        store.end(A, true);
+        assert_eq!(committed(&store), Some(3));
+    }
+
+    #[test]
+    fn an_offset_is_unstable_until_the_last_transaction_that_has_it_ends() {
+        let mut store = OffsetStore::default();
+        store.apply_open(A, &record(1));
+        store.apply_open(A, &record(2));
+        store.apply_open(B, &record(3));
+        store.end(A, true);
+        assert_eq!(found(&store, Stability::Required), FoundOffset::Unstable);
+        store.end(B, false);
+        assert_eq!(committed(&store), Some(2));
+    }
+
+    #[test]
+    fn what_is_deleted_is_not_brought_back_by_a_transaction() {
+        let mut store = OffsetStore::default();
+        store.apply_open(A, &record(1));
+        let tombstones = store.tombstones(&"g".into());
+        assert_eq!(tombstones.len(), 1);
+        tombstones.iter().for_each(|tombstone| store.apply(tombstone));
+        store.end(A, true);
+        assert_eq!(committed(&store), None);
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn an_offset_that_a_transaction_may_renew_does_not_expire() {
+        let mut store = OffsetStore::default();
+        store.apply(&record(1));
+        store.apply_open(A, &record(2));
+        let expired = |store: &OffsetStore| store.expired(&"g".into(), (Timestamp(10), 5), None);
+        assert_eq!(expired(&store), []);
+        store.end(A, false);
+        assert_eq!(expired(&store).len(), 1);
+    }
+}
