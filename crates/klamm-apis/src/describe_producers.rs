@@ -1,5 +1,6 @@
-//! DescribeProducers (key 61): who has written to partitions, and whose transactions are open there
-//! (KIP-664). Served: v0-v0.
+//! DescribeProducers (key 61): who writes to partitions, and in which transactions. Served: v0.
+//!
+//! Source: KIP-664.
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! DescribeTransactions (key 65): where transactional ids stand (KIP-664). Served: v0-v0.
+//! DescribeTransactions (key 65): where transactional ids stand (KIP-664). Served: v0.
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;

@@ -41,6 +41,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod produce_append;
 mod producer_ids;
 mod registry;
 mod session;

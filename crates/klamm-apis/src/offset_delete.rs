@@ -1,4 +1,4 @@
-//! OffsetDelete (key 47): forgets how far a group has come (KIP-496). Served: v0-v0.
+//! OffsetDelete (key 47): forgets how far a group has come (KIP-496). Served: v0.
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;

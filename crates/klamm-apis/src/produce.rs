@@ -1,43 +1,36 @@
 //! Produce (key 0): appends batches to partitions. Served: v3-v13.
 //!
 //! v7 zstd (KIP-110) · v8 the records that were refused (KIP-467) · v9 flexible · v10 the leader
-//! to turn to (KIP-951) · v11 TRANSACTION_ABORTABLE · v12 transactions v2 (KIP-890) · v13 topics by id (KIP-516).
+//! to turn to (KIP-951) · v11 TRANSACTION_ABORTABLE · v12 transactions v2 (KIP-890) · v13 topics by
+//! id (KIP-516).
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use klamm_codec::RecordsField;
 use klamm_env::task;
-use klamm_log::{Appended, Origin};
-use klamm_model::{Acks, ErrorCode, NodeId, Offset, Timestamp, Verification};
+use klamm_model::{Acks, ErrorCode, NodeId, Offset, Verification};
 use klamm_protocol::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm_protocol::produce_response::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
-    TopicProduceResponse,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use klamm_protocol::{Listener, ProduceRequest, ProduceResponse};
-use klamm_records::{BatchHeader, Codec, TimestampType, validate};
 use klamm_replication::Partition;
-use klamm_stdx::Str;
 use klamm_transaction_coordinator::{ProducerIdAndEpoch, Protocol};
 
 use crate::Context;
 use crate::api::{Api, Reply};
 use crate::caller::Caller;
-use crate::errors::append_code;
+use crate::produce_append::{Appending, Asked, Line, append, refused};
 use crate::transactions::admit;
 
 /// From here on topics are named by id.
 const TOPIC_IDS_FROM: i16 = 13;
 /// From here on a transaction's first write brings the partition in.
-const TRANSACTIONS_V2_FROM: i16 = 12;
+pub(crate) const TRANSACTIONS_V2_FROM: i16 = 12;
 /// From here on TRANSACTION_ABORTABLE is understood.
 const ABORTABLE_FROM: i16 = 11;
-/// From here on zstd is understood by the client.
-const ZSTD_FROM: i16 = 7;
 
 pub(crate) struct Produce;
 
@@ -47,22 +40,6 @@ struct Waiting {
     place: usize,
     partition: Arc<Partition>,
     last_offset: Offset,
-}
-
-/// What is asked of the partitions of a topic.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    topic: &'a TopicProduceData,
-    version: i16,
-    acks: Acks,
-    transactional_id: Option<&'a Str>,
-}
-
-/// What became of a batch.
-enum Appending {
-    Done(Line),
-    /// It begins a transaction here, which its coordinator has to confirm.
-    Unproven(ProducerIdAndEpoch, Verification),
 }
 
 /// A batch that waits for a transaction's coordinator.
@@ -256,137 +233,6 @@ fn missing_id(ctx: &Context, topic: &TopicProduceData) -> ErrorCode {
     match ctx.metadata.image().topics.by_id(topic.topic_id) {
         Some(_) => ErrorCode::UnknownTopicOrPartition,
         None => ErrorCode::UnknownTopicId,
-    }
-}
-
-/// A line of the response, and how many records it is about.
-struct Line {
-    response: PartitionProduceResponse,
-    error_code: i16,
-    base_offset: i64,
-    count: i64,
-}
-
-impl Line {
-    fn refused(response: PartitionProduceResponse) -> Self {
-        Self { error_code: response.error_code, response, base_offset: -1, count: 0 }
-    }
-}
-
-fn append(
-    ctx: &Context,
-    caller: &Caller,
-    partition: &Arc<Partition>,
-    (data, asked): (&PartitionProduceData, Asked<'_>),
-    proof: Option<Verification>,
-) -> Appending {
-    let refuse = |code| Appending::Done(Line::refused(refused(data.index, code, None)));
-    let none = Bytes::new();
-    let records = match &data.records {
-        RecordsField::Bytes(records) => records,
-        RecordsField::Null | RecordsField::Deferred(_) => &none,
-    };
-    if is_early_zstd(records, asked.version) {
-        return refuse(ErrorCode::UnsupportedCompressionType);
-    }
-    if klamm_model::is_internal_topic(&partition.name().topic)
-        && caller.client_id != ADMIN_CLIENT_ID
-    {
-        return refuse(ErrorCode::InvalidTopicException);
-    }
-    let wall = ctx.env.clock.wall();
-    let rules = partition.rules();
-    let batch = match validate(records, &rules, wall, &mut ctx.scratch.borrow_mut()) {
-        Ok(batch) => batch,
-        Err(error) => return Appending::Done(Line::refused(invalid(data.index, &error))),
-    };
-    let header = batch.header();
-    let origin = match (header.producer, proof) {
-        _ if !header.attributes.is_transactional() => Origin::Client,
-        (Some(_), _) if asked.transactional_id.is_none() => {
-            return refuse(ErrorCode::TransactionalIdAuthorizationFailed);
-        }
-        (_, Some(proof)) => Origin::Transaction(Some(proof)),
-        (None, None) => return refuse(ErrorCode::InvalidRecord),
-        (Some(producer), None) => match partition.begin_verification(producer, wall) {
-            Ok(None) => Origin::Transaction(None),
-            Ok(Some(verification)) if is_verified(ctx, asked.version) => {
-                let producer = ProducerIdAndEpoch { id: producer.id, epoch: producer.epoch };
-                return Appending::Unproven(producer, verification);
-            }
-            Ok(unasked) => Origin::Transaction(unasked),
-            Err(error) => {
-                let line = refused(data.index, append_code(&error), Some(error.to_string()));
-                return Appending::Done(Line::refused(line));
-            }
-        },
-    };
-    Appending::Done(match partition.append(batch, origin, wall) {
-        Ok(appended) => appended_line(data.index, partition, appended, rules.timestamp_type),
-        Err(error) => {
-            Line::refused(refused(data.index, append_code(&error), Some(error.to_string())))
-        }
-    })
-}
-
-/// Whether the coordinator is asked about a transaction's first write.
-fn is_verified(ctx: &Context, version: i16) -> bool {
-    version >= TRANSACTIONS_V2_FROM || ctx.config.transactions.partition_verification_enable
-}
-
-/// The refusal of records that break a rule.
-fn invalid(index: i32, error: &klamm_records::RecordError) -> PartitionProduceResponse {
-    let mut line = refused(index, error.error_code(), Some(error.to_string()));
-    line.record_errors = error
-        .rejected_records()
-        .iter()
-        .map(|record| BatchIndexAndErrorMessage {
-            batch_index: record.batch_index,
-            batch_index_error_message: Some(Str::from(record.reason.to_string())),
-        })
-        .collect();
-    line
-}
-
-/// The name that Kafka's own tools give themselves when they write internal topics.
-const ADMIN_CLIENT_ID: &str = "__admin_client";
-
-fn is_early_zstd(records: &[u8], version: i16) -> bool {
-    version < ZSTD_FROM
-        && BatchHeader::parse(records)
-            .is_ok_and(|header| header.attributes.codec() == Ok(Codec::Zstd))
-}
-
-fn appended_line(
-    index: i32,
-    partition: &Partition,
-    appended: Appended,
-    timestamps: TimestampType,
-) -> Line {
-    let log_append_time = match timestamps {
-        TimestampType::CreateTime => Timestamp(-1),
-        TimestampType::LogAppendTime => appended.max_timestamp,
-    };
-    let response = PartitionProduceResponse {
-        index,
-        base_offset: appended.base_offset.0,
-        log_append_time_ms: log_append_time.0,
-        log_start_offset: partition.view().log_start_offset().0,
-        ..PartitionProduceResponse::default()
-    };
-    let count = appended.last_offset.0 - appended.base_offset.0 + 1;
-    Line { error_code: 0, base_offset: appended.base_offset.0, count, response }
-}
-
-fn refused(index: i32, code: ErrorCode, message: Option<String>) -> PartitionProduceResponse {
-    PartitionProduceResponse {
-        index,
-        error_code: code.code(),
-        base_offset: -1,
-        log_append_time_ms: -1,
-        log_start_offset: -1,
-        error_message: message.map(Str::from),
-        ..PartitionProduceResponse::default()
     }
 }
 

@@ -1,5 +1,4 @@
-//! WriteTxnMarkers (key 27): a transaction coordinator ends transactions in this broker's
-//! partitions. Served: v1-v2.
+//! WriteTxnMarkers (key 27): a coordinator ends transactions in partitions here. Served: v1-v2.
 //!
 //! v1 flexible · v2 the transaction protocol, by which late markers are told.
 

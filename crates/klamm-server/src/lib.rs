@@ -18,6 +18,7 @@
 mod boot;
 mod cleaner;
 mod config_rules;
+mod coordinators;
 mod error;
 mod format;
 mod housekeeping;

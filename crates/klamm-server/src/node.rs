@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use klamm_apis::{ApiService, Context, Handles, Markers, ProducerIds, RequestCounts, Traffic};
+use klamm_apis::{ApiService, Context, Handles, ProducerIds, RequestCounts, Traffic};
 use klamm_config::{BrokerConfig, Properties};
 use klamm_controller::{Controller, ControllerHandle, ControllerParts, MetadataHandle};
-use klamm_coordinator::Coordinator;
+use klamm_env::Env;
 use klamm_env::net::{BoundListener, SocketOptions};
-use klamm_env::{Env, task};
-use klamm_group_coordinator::GroupShard;
 use klamm_log::{LogDirs, LogDirsOptions};
 use klamm_metrics::Registry;
 use klamm_model::BrokerEpoch;
@@ -22,12 +20,12 @@ use klamm_protocol::Listener;
 use klamm_raft::{Opened, Quorum};
 use klamm_replication::{Age, Directories, FetchSessions, Partitions};
 use klamm_stdx::Str;
-use klamm_transaction_coordinator::TransactionShard;
 use tokio::sync::watch;
 
 use crate::boot::{self, Bound};
 use crate::cleaner::Cleaners;
 use crate::config_rules::DeclaredConfigs;
+use crate::coordinators::Coordinators;
 use crate::error::StartError;
 use crate::format::format_if_new;
 use crate::housekeeping::Housekeeping;
@@ -56,8 +54,7 @@ pub struct Node {
     addresses: HashMap<String, SocketAddr>,
     metrics_addresses: Vec<SocketAddr>,
     cluster_id: String,
-    groups: Coordinator<GroupShard>,
-    transactions: Coordinator<TransactionShard>,
+    coordinators: Coordinators,
     partitions: Arc<Partitions>,
     cleaners: Arc<Cleaners>,
     controller: Arc<Mutex<Option<ControllerHandle>>>,
@@ -76,9 +73,7 @@ impl std::fmt::Debug for Node {
 
 /// The part of a node that clients do not see.
 struct Core {
-    groups: Coordinator<GroupShard>,
-    transactions: Coordinator<TransactionShard>,
-    markers: Arc<Markers>,
+    coordinators: Coordinators,
     partitions: Arc<Partitions>,
     cleaners: Arc<Cleaners>,
     controller: ControllerHandle,
@@ -103,6 +98,7 @@ impl Node {
         let core = start_core(&env, &config, &properties, &bound)?;
         let requests = Arc::new(RequestCounts::default());
         let registry = Arc::new(Registry::default());
+        let sessions = FetchSessions::new(config.network.fetch_session_cache_slots);
         let handles = Handles {
             env: env.clone(),
             node_id: config.node.node_id,
@@ -113,12 +109,10 @@ impl Node {
             metadata: core.controller.metadata().clone(),
             controller: core.controller.clone(),
             controller_endpoints: Arc::new(boot::controller_endpoints(&config, &bound)),
-            groups: core.groups.handle(),
-            transactions: core.transactions.handle(),
-            markers: core.markers,
-            fetch_sessions: Arc::new(Mutex::new(FetchSessions::new(
-                config.network.fetch_session_cache_slots,
-            ))),
+            groups: core.coordinators.groups.handle(),
+            transactions: core.coordinators.transactions.handle(),
+            markers: Arc::clone(&core.coordinators.markers),
+            fetch_sessions: Arc::new(Mutex::new(sessions)),
             producer_ids: Arc::new(ProducerIds::default()),
             requests: Arc::clone(&requests),
             traffic: Arc::new(Traffic::new(&registry)),
@@ -153,8 +147,7 @@ impl Node {
             addresses,
             metrics_addresses,
             cluster_id: core.cluster_id,
-            groups: core.groups,
-            transactions: core.transactions,
+            coordinators: core.coordinators,
             partitions: core.partitions,
             cleaners: core.cleaners,
             controller: Arc::new(Mutex::new(Some(core.controller))),
@@ -194,8 +187,7 @@ impl Node {
     /// and the directories are marked clean.
     pub fn stop(self) {
         self.network.stop();
-        self.transactions.stop();
-        self.groups.stop();
+        self.coordinators.stop();
         self.cleaners.stop();
         self.stop.send_replace(true);
         join("housekeeping", self.housekeeping);
@@ -254,29 +246,15 @@ fn start_core(
         Directories::start(Arc::clone(&env.disk), &dirs, config.log.storage_min_free_bytes)?;
     let partitions = Arc::new(Partitions::open(env.clone(), directories)?);
     let cleaners = Arc::new(Cleaners::new(env, &partitions, &config.log));
-    let shard_config = Arc::clone(config);
-    let groups = Coordinator::start(
-        "groups",
-        Arc::clone(&env.clock),
-        Box::new(move |_| boot::group_shard(&shard_config)),
-        Arc::new(|nothing| match nothing {}),
-    )?;
     let metadata = MetadataHandle::new(Arc::clone(&image));
-    let markers = Arc::new(Markers {
-        partitions: Arc::clone(&partitions),
-        groups: groups.handle(),
-        metadata: metadata.clone(),
-        clock: Arc::clone(&env.clock),
-        transactions: OnceLock::new(),
-    });
-    let transactions = start_transactions(env, config, &markers)?;
+    let coordinators = Coordinators::start(env, config, &partitions, &metadata)?;
     let mut publisher = BrokerPublisher {
         node_id: config.node.node_id,
         partitions: Arc::clone(&partitions),
         cleaners: Arc::clone(&cleaners),
         is_dynamic: false,
-        groups: groups.handle(),
-        transactions: transactions.handle(),
+        groups: coordinators.groups.handle(),
+        transactions: coordinators.transactions.handle(),
         properties: Arc::clone(properties),
         topic_defaults: config.topic_defaults.clone(),
         config: Arc::clone(config),
@@ -304,9 +282,7 @@ fn start_core(
         tracing::warn!(dir = %stray.dir.display(), "a partition's directory belongs to no topic of the cluster; it is kept");
     }
     Ok(Core {
-        groups,
-        transactions,
-        markers,
+        coordinators,
         partitions,
         cleaners,
         controller,
@@ -315,27 +291,6 @@ fn start_core(
         broker_epoch,
         cluster_id,
     })
-}
-
-/// The transaction coordinator; what has ended it gives to `markers`.
-fn start_transactions(
-    env: &Env,
-    config: &BrokerConfig,
-    markers: &Arc<Markers>,
-) -> Result<Coordinator<TransactionShard>, StartError> {
-    let limits = boot::transaction_limits(config);
-    let writer = Arc::clone(markers);
-    let transactions = Coordinator::start(
-        "transactions",
-        Arc::clone(&env.clock),
-        Box::new(move |_| TransactionShard::new(limits)),
-        Arc::new(move |ended| {
-            task::spawn_local(Arc::clone(&writer).finish(ended));
-        }),
-    )?;
-    // It is empty: nobody else has it.
-    drop(markers.transactions.set(transactions.handle()));
-    Ok(transactions)
 }
 
 fn start_network(

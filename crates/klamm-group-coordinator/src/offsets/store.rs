@@ -89,7 +89,7 @@ impl OffsetStore {
                 let offsets = self.groups.entry(group_id.clone()).or_default();
                 offsets.put(topic.clone(), *partition, stored);
             }
-            None => self.remove((group_id.clone(), topic.clone(), *partition)),
+            None => self.remove(&(group_id.clone(), topic.clone(), *partition)),
         }
     }
 
@@ -139,14 +139,14 @@ impl OffsetStore {
     }
 
     /// An offset is gone, and what transactions that are open would make of it.
-    fn remove(&mut self, key: Key) {
-        let (group_id, topic, partition) = &key;
+    fn remove(&mut self, key: &Key) {
+        let (group_id, topic, partition) = key;
         let Some(offsets) = self.groups.get_mut(group_id) else { return };
         offsets.remove(topic, *partition);
         offsets.open.remove(&(topic.clone(), *partition));
         self.forget_empty(group_id);
         for open in self.open.values_mut() {
-            open.remove(&key);
+            open.remove(key);
         }
     }
 

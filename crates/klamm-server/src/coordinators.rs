@@ -1,0 +1,67 @@
+//! The coordinators of groups and of transactions, and what goes between them.
+
+use std::sync::{Arc, OnceLock};
+
+use klamm_apis::Markers;
+use klamm_config::BrokerConfig;
+use klamm_controller::MetadataHandle;
+use klamm_coordinator::Coordinator;
+use klamm_env::{Env, task};
+use klamm_group_coordinator::GroupShard;
+use klamm_replication::Partitions;
+use klamm_transaction_coordinator::TransactionShard;
+
+use crate::boot;
+use crate::error::StartError;
+
+/// The coordinators of a node, each with its thread.
+pub(crate) struct Coordinators {
+    pub(crate) groups: Coordinator<GroupShard>,
+    pub(crate) transactions: Coordinator<TransactionShard>,
+    /// Writes the ends of transactions into their partitions.
+    pub(crate) markers: Arc<Markers>,
+}
+
+impl Coordinators {
+    /// Starts them, without shards.
+    pub(crate) fn start(
+        env: &Env,
+        config: &Arc<BrokerConfig>,
+        partitions: &Arc<Partitions>,
+        metadata: &MetadataHandle,
+    ) -> Result<Self, StartError> {
+        let for_shards = Arc::clone(config);
+        let groups = Coordinator::start(
+            "groups",
+            Arc::clone(&env.clock),
+            Box::new(move |_| boot::group_shard(&for_shards)),
+            Arc::new(|nothing| match nothing {}),
+        )?;
+        let markers = Arc::new(Markers {
+            partitions: Arc::clone(partitions),
+            groups: groups.handle(),
+            metadata: metadata.clone(),
+            clock: Arc::clone(&env.clock),
+            transactions: OnceLock::new(),
+        });
+        let limits = boot::transaction_limits(config);
+        let writer = Arc::clone(&markers);
+        let transactions = Coordinator::start(
+            "transactions",
+            Arc::clone(&env.clock),
+            Box::new(move |_| TransactionShard::new(limits)),
+            Arc::new(move |ended| {
+                task::spawn_local(Arc::clone(&writer).finish(ended));
+            }),
+        )?;
+        // It is empty: nobody else has it.
+        drop(markers.transactions.set(transactions.handle()));
+        Ok(Self { groups, transactions, markers })
+    }
+
+    /// Ends their threads; whoever waits is told to look elsewhere.
+    pub(crate) fn stop(self) {
+        self.transactions.stop();
+        self.groups.stop();
+    }
+}
