@@ -2,10 +2,11 @@
 //! of windows that change their order, beside the goals. Never judges by one window.
 //!
 //! Both servers of a workload live side by side and are warmed with the load itself; only
-//! `start`, `idle` and `conns` take fresh ones for every window. The server has core 0 and the
+//! `start`, `idle`, `conns`, `restart-…` and `partitions-10000` take fresh ones for every window. The server has core 0 and the
 //! load core 1, except where nothing but the server runs. CPU time is the server's own, over all
 //! its threads.
 
+mod lives;
 mod server;
 mod table;
 mod workload;
@@ -18,13 +19,14 @@ use serde_json::{Value, json};
 
 use self::server::{Kind, Pin, Programs, Server};
 use self::table::Row;
-use self::workload::{Life, WORKLOADS, Workload};
+use self::workload::{Chosen, Life, WORKLOADS, Workload};
 use crate::{peer, test};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Which workloads; all if none is named.
+    /// Which workloads; if none is named all that are short. `restart-1gb`, `restart-10gb` (20 GB of
+    /// disk), `partitions-10000`, `compaction` and `cold-reads` run only by name.
     workloads: Vec<String>,
     /// Pairs of windows.
     #[arg(long, default_value_t = 3)]
@@ -93,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
 
 fn choose(names: &[String]) -> Result<Vec<&'static Workload>, String> {
     if names.is_empty() {
-        return Ok(WORKLOADS.iter().collect());
+        return Ok(WORKLOADS.iter().filter(|w| w.chosen == Chosen::Always).collect());
     }
     let known = || WORKLOADS.iter().map(|w| w.name).collect::<Vec<_>>().join(", ");
     let find = |name: &String| {
@@ -146,7 +148,13 @@ fn run_workload(
 ) -> Result<Vec<Row>, String> {
     let mut sides = Vec::new();
     for kind in kinds {
-        sides.push(Side { kind: *kind, server: None, windows: Vec::new(), serial: 0 });
+        sides.push(Side {
+            kind: *kind,
+            server: None,
+            ended: Vec::new(),
+            windows: Vec::new(),
+            serial: 0,
+        });
     }
     let bench = Bench { workload, arguments, programs };
     if workload.life == Life::Steady {
@@ -181,6 +189,8 @@ fn run_workload(
 struct Side {
     kind: Kind,
     server: Option<Server>,
+    /// Servers of earlier windows whose files stay until the workload ends.
+    ended: Vec<Server>,
     windows: Windows,
     /// Makes the names of topics differ.
     serial: u32,
@@ -236,12 +246,14 @@ impl Bench<'_> {
         match self.workload.life {
             Life::Steady => self.load(side, self.workload.load, Some(seconds)),
             Life::Start => self.start_window(side.kind),
+            Life::Restart(bytes) => self.restart_window(side, bytes),
+            Life::Partitions => self.partitions_window(side, seconds),
             Life::Fresh => {
                 let mut server = Server::prepare(self.programs, side.kind, Pin::None)?;
                 server.start()?;
                 self.first_ack(&server)?;
                 // What a start leaves to be done belongs to the start.
-                self.memory(&server)?;
+                self.memory(&server, lives::SETTLE_SECONDS)?;
                 side.server = Some(server);
                 let seconds = (self.workload.name == "idle").then_some(seconds);
                 let figures = self.load(side, self.workload.load, seconds);
@@ -251,26 +263,8 @@ impl Bench<'_> {
         }
     }
 
-    /// From the start of the process to the first acknowledged record, and its memory after it.
-    fn start_window(&self, kind: Kind) -> Result<Value, String> {
-        let mut server = Server::prepare(self.programs, kind, Pin::None)?;
-        let words = ["first-ack", "--address", &server.address()];
-        let mut probe = server::Probe::start(self.load_command(Pin::None, &words))?;
-        probe.wait_ready()?;
-        let started = server.start()?;
-        let figures = probe.finish()?;
-        let acked = figures["acked_unix_us"].as_u64().unwrap_or(0);
-        let mut figures = self.memory(&server)?;
-        figures["start_ms"] = json!(acked.saturating_sub(started) as f64 / 1e3);
-        Ok(figures)
-    }
-
     fn first_ack(&self, server: &Server) -> Result<Value, String> {
         output(self.load_command(Pin::None, &["first-ack", "--address", &server.address()]))
-    }
-
-    fn memory(&self, server: &Server) -> Result<Value, String> {
-        output(self.load_command(Pin::None, &["memory", "--pid", &server.pid()?.to_string()]))
     }
 
     /// Runs `klamm-load` with these words, for so many seconds.
@@ -290,6 +284,12 @@ impl Bench<'_> {
         }
         if command != "idle" && command != "connections" {
             words.extend(["--topic".to_owned(), topic]);
+        }
+        if command == "compaction" || command == "cold-reads" {
+            words.extend(["--data".to_owned(), server.data().display().to_string()]);
+        }
+        if command == "compaction" {
+            words.extend(["--cleaner-threads".to_owned(), side.kind.cleaner_threads().to_owned()]);
         }
         if let Some(seconds) = seconds {
             words.extend(["--seconds".to_owned(), seconds.to_string()]);

@@ -2,6 +2,7 @@
 //! broker is what is measured. Never starts or stops a broker, and never judges a figure:
 //! `cargo xtask bench` does.
 
+pub mod cold;
 pub mod cpu;
 pub mod error;
 pub mod payload;

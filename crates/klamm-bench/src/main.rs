@@ -36,6 +36,12 @@ enum Load {
     Latency(load::latency::Arguments),
     /// Connections that do nothing.
     Connections(load::connections::Arguments),
+    /// Many partitions, each with a record.
+    Partitions(load::partitions::Arguments),
+    /// A topic that is compacted once it is full.
+    Compaction(load::compaction::Arguments),
+    /// Requests at a fixed rate, without and with somebody who reads what no memory holds.
+    ColdReads(load::cold_reads::Arguments),
 }
 
 /// The broker under load.
@@ -72,5 +78,8 @@ fn run(load: &Load) -> Result<Value, LoadError> {
         Load::Consume(arguments) => load::consume::run(arguments),
         Load::Latency(arguments) => load::latency::run(arguments),
         Load::Connections(arguments) => load::connections::run(arguments),
+        Load::Partitions(arguments) => load::partitions::run(arguments),
+        Load::Compaction(arguments) => load::compaction::run(arguments),
+        Load::ColdReads(arguments) => load::cold_reads::run(arguments),
     }
 }

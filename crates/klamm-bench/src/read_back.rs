@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use klamm_protocol::FetchRequest;
 use klamm_protocol::fetch_request::{FetchPartition, FetchTopic};
-use klamm_protocol::fetch_response::PartitionData;
+use klamm_protocol::fetch_response::{FetchResponse, PartitionData};
 use klamm_records::{BatchView, batches};
 use klamm_stdx::Str;
 
@@ -65,19 +65,32 @@ pub fn read_all(address: SocketAddr, topic: Topic<'_>) -> Result<Read, LoadError
         let mut frame = fetch_frame(topic.name, &read.record_counts)?;
         let id = connection.send(&mut frame)?;
         let answer = connection.receive::<FetchRequest>(id, FETCH_VERSION)?;
-        read.request_count += 1;
-        check_code("a fetch", answer.error_code)?;
-        for partition in answer.responses.iter().flat_map(|topic| &topic.partitions) {
-            let index = usize::try_from(partition.partition_index)
-                .ok()
-                .filter(|index| *index < is_at_end.len())
-                .ok_or_else(|| LoadError::unexpected("a partition that was not asked for"))?;
-            let next_offset = &mut read.record_counts[index];
-            read.bytes += take(partition, next_offset)?;
-            is_at_end[index] = *next_offset >= partition.high_watermark;
-        }
+        take_answer(&answer, &mut read, &mut is_at_end)?;
     }
     Ok(read)
+}
+
+/// Takes one answer into account.
+///
+/// # Errors
+/// The broker refuses, or a batch is damaged or out of order.
+pub fn take_answer(
+    answer: &FetchResponse,
+    read: &mut Read,
+    is_at_end: &mut [bool],
+) -> Result<(), LoadError> {
+    read.request_count += 1;
+    check_code("a fetch", answer.error_code)?;
+    for partition in answer.responses.iter().flat_map(|topic| &topic.partitions) {
+        let index = usize::try_from(partition.partition_index)
+            .ok()
+            .filter(|index| *index < is_at_end.len())
+            .ok_or_else(|| LoadError::unexpected("a partition that was not asked for"))?;
+        let next_offset = &mut read.record_counts[index];
+        read.bytes += take(partition, next_offset)?;
+        is_at_end[index] = *next_offset >= partition.high_watermark;
+    }
+    Ok(())
 }
 
 fn check_code(what: &'static str, code: i16) -> Result<(), LoadError> {
@@ -89,21 +102,33 @@ fn check_code(what: &'static str, code: i16) -> Result<(), LoadError> {
 /// # Errors
 /// The request cannot be written.
 pub fn fetch_frame(topic: &str, offsets: &[i64]) -> Result<Frame, LoadError> {
-    let partition = |(index, &fetch_offset): (usize, &i64)| FetchPartition {
-        partition: index as i32,
+    let wanted = offsets.iter().enumerate();
+    frame_of(topic, wanted.map(|(index, offset)| wanted_from(index as i32, *offset)).collect())
+}
+
+/// A fetch of one partition from an offset, without a session.
+///
+/// # Errors
+/// The request cannot be written.
+pub fn partition_frame(topic: &str, partition: i32, offset: i64) -> Result<Frame, LoadError> {
+    frame_of(topic, vec![wanted_from(partition, offset)])
+}
+
+fn wanted_from(partition: i32, fetch_offset: i64) -> FetchPartition {
+    FetchPartition {
+        partition,
         fetch_offset,
         partition_max_bytes: PARTITION_BYTES_MAX,
         ..FetchPartition::default()
-    };
+    }
+}
+
+fn frame_of(topic: &str, partitions: Vec<FetchPartition>) -> Result<Frame, LoadError> {
     let request = FetchRequest {
         max_wait_ms: 500,
         min_bytes: 1,
         max_bytes: FETCH_BYTES_MAX,
-        topics: vec![FetchTopic {
-            topic: Str::from(topic),
-            partitions: offsets.iter().enumerate().map(partition).collect(),
-            ..FetchTopic::default()
-        }],
+        topics: vec![FetchTopic { topic: Str::from(topic), partitions, ..FetchTopic::default() }],
         ..FetchRequest::default()
     };
     Frame::encode(&request, FETCH_VERSION)

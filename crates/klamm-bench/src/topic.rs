@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use klamm_protocol::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use klamm_protocol::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use klamm_protocol::produce_response::ProduceResponse;
-use klamm_protocol::{CreateTopicsRequest, DeleteTopicsRequest, ProduceRequest};
+use klamm_protocol::{
+    CreateTopicsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest, ProduceRequest,
+};
 use klamm_stdx::Str;
 
 use crate::LoadError;
@@ -15,6 +18,11 @@ use crate::wire::Connection;
 /// Versions by name.
 const CREATE_VERSION: i16 = 5;
 const DELETE_VERSION: i16 = 5;
+const ALTER_VERSION: i16 = 1;
+
+/// Kafka's `ConfigResource.Type.TOPIC` and `AlterConfigOp.OpType.SET`.
+const TOPIC_RESOURCE: i8 = 2;
+const SET: i8 = 0;
 
 /// Pause between two attempts: short beside what is measured, long beside one attempt.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -82,25 +90,71 @@ fn attempt(
 }
 
 fn create(connection: &mut Connection, topic: Topic<'_>) -> Result<(), LoadError> {
+    create_all(connection, &[topic])
+}
+
+/// Makes topics with one request. One that is there already is no error.
+///
+/// # Errors
+/// The broker refuses one, or leaves one out.
+pub fn create_all(connection: &mut Connection, topics: &[Topic<'_>]) -> Result<(), LoadError> {
     // The records' time is a constant: to a server that deletes by time they would be old.
     let forever =
         CreatableTopicConfig { name: Str::from("retention.ms"), value: Some(Str::from("-1")) };
+    let wanted = |topic: &Topic<'_>| CreatableTopic {
+        name: Str::from(topic.name),
+        num_partitions: topic.partition_count,
+        replication_factor: 1,
+        configs: vec![forever.clone()],
+        ..CreatableTopic::default()
+    };
     let request = CreateTopicsRequest {
-        topics: vec![CreatableTopic {
-            name: Str::from(topic.name),
-            num_partitions: topic.partition_count,
-            replication_factor: 1,
-            configs: vec![forever],
-            ..CreatableTopic::default()
-        }],
+        topics: topics.iter().map(wanted).collect(),
         timeout_ms: TIMEOUT_MS,
         validate_only: false,
     };
     let answer = connection.ask(&request, CREATE_VERSION)?;
-    match answer.topics.first().map(|topic| topic.error_code) {
-        Some(0 | TOPIC_ALREADY_EXISTS) => Ok(()),
+    if answer.topics.len() != topics.len() {
+        return Err(LoadError::unexpected("an answer without the topic"));
+    }
+    match answer
+        .topics
+        .iter()
+        .map(|t| t.error_code)
+        .find(|c| ![0, TOPIC_ALREADY_EXISTS].contains(c))
+    {
+        None => Ok(()),
         Some(code) => Err(LoadError::Refused { what: "a topic", code }),
-        None => Err(LoadError::unexpected("an answer without the topic")),
+    }
+}
+
+/// Sets a config of a topic while it is in use.
+///
+/// # Errors
+/// The broker refuses.
+pub fn set_config(
+    connection: &mut Connection,
+    topic: &str,
+    (name, value): (&str, &str),
+) -> Result<(), LoadError> {
+    let config = AlterableConfig {
+        name: Str::from(name),
+        config_operation: SET,
+        value: Some(Str::from(value)),
+    };
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            resource_type: TOPIC_RESOURCE,
+            resource_name: Str::from(topic),
+            configs: vec![config],
+        }],
+        validate_only: false,
+    };
+    let answer = connection.ask(&request, ALTER_VERSION)?;
+    match answer.responses.first().map(|resource| resource.error_code) {
+        Some(0) => Ok(()),
+        Some(code) => Err(LoadError::Refused { what: "a config", code }),
+        None => Err(LoadError::unexpected("an answer without the config")),
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -41,6 +41,14 @@ impl Kind {
             Self::Kafka => "kafka",
         }
     }
+
+    /// What the names of its cleaner threads begin with, as far as the kernel keeps them.
+    pub(super) fn cleaner_threads(self) -> &'static str {
+        match self {
+            Self::Klamm => "cleaner-",
+            Self::Kafka => "kafka-log-clean",
+        }
+    }
 }
 
 /// Whether server and load have a core each.
@@ -66,6 +74,10 @@ pub(super) struct Server {
     port: u16,
     dir: PathBuf,
 }
+
+/// How long a server may take to stop, and the pause between two looks.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(120);
+const STOP_LOOK: Duration = Duration::from_millis(2);
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -160,6 +172,45 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Where its partitions are.
+    pub(super) fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Ends the process at once, as a crash would. Its files stay.
+    pub(super) fn kill(&mut self) -> Result<(), String> {
+        let mut process = self.process.take().ok_or("the server does not run")?;
+        process
+            .kill()
+            .and_then(|()| process.wait())
+            .map(drop)
+            .map_err(|e| format!("process {} cannot be ended: {e}", process.id()))
+    }
+
+    /// Has the process end in order; gives how long it took. Its files stay.
+    pub(super) fn stop(&mut self) -> Result<Duration, String> {
+        let process = self.process.as_mut().ok_or("the server does not run")?;
+        let id = process.id().to_string();
+        let start = Instant::now();
+        let asked = Command::new("kill").args(["-TERM", &id]).status();
+        asked.map_err(|e| format!("cannot run kill: {e}"))?;
+        while start.elapsed() < STOP_WAIT_MAX {
+            if process.try_wait().map_err(|e| format!("process {id}: {e}"))?.is_some() {
+                self.process = None;
+                return Ok(start.elapsed());
+            }
+            std::thread::sleep(STOP_LOOK);
+        }
+        Err(format!("process {id} does not stop"))
+    }
+
+    /// CPU time that the process has used so far, over all its threads.
+    pub(super) fn cpu_s(&self) -> Result<f64, String> {
+        let path = format!("/proc/{}/stat", self.pid()?);
+        let text = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+        cpu_ticks(&text).map(|ticks| ticks / TICKS_PER_SECOND).ok_or(format!("{path}: {text}"))
+    }
+
     /// Its process; `taskset` becomes the server, so that the id is the server's.
     pub(super) fn pid(&self) -> Result<u32, String> {
         self.process.as_ref().map(Child::id).ok_or_else(|| "the server does not run".to_owned())
@@ -178,6 +229,18 @@ impl Drop for Server {
             eprintln!("{} stays behind: {error}", self.dir.display());
         }
     }
+}
+
+/// `USER_HZ` of every Linux that this runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Of `/proc/PID/stat`: user and system time. The name of the program, in brackets, may hold
+/// anything.
+fn cpu_ticks(stat: &str) -> Option<f64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace().skip(11);
+    let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
 }
 
 /// Two ports that nobody uses.
@@ -233,5 +296,17 @@ impl Drop for Probe {
         if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
             eprintln!("process {} may still run: {error}", self.child.id());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cpu_ticks;
+
+    #[test]
+    fn cpu_time_is_found_behind_a_name_with_brackets_and_spaces() {
+        let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20 0";
+        assert_eq!(cpu_ticks(stat), Some(175.0));
+        assert_eq!(cpu_ticks("7 (a"), None);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::workload::{Metric, Workload};
+use super::workload::{Goal, Metric, Workload};
 
 /// The head of the table.
 pub(super) fn head() -> &'static str {
@@ -20,7 +20,7 @@ pub(super) struct Row {
     klamm: Option<Range>,
     kafka: Option<Range>,
     ratio: Option<Range>,
-    goal: Option<f64>,
+    goal: Option<Goal>,
 }
 
 /// Median, smallest and largest.
@@ -72,12 +72,16 @@ impl fmt::Display for Row {
             Some(r) if r.min == r.max => number(r.median),
             Some(r) => format!("{} ({} - {})", number(r.median), number(r.min), number(r.max)),
         };
-        let goal = match (self.goal, self.klamm) {
-            (None, _) => String::new(),
-            (Some(goal), Some(klamm)) if klamm.median <= goal => {
+        let goal = match (self.goal, self.klamm, self.ratio) {
+            (None, ..) => String::new(),
+            (Some(Goal::Value(goal)), Some(klamm), _) if klamm.median <= goal => {
                 format!("{} reached", number(goal))
             }
-            (Some(goal), _) => number(goal),
+            (Some(Goal::Value(goal)), ..) => number(goal),
+            (Some(Goal::Ratio(goal)), _, Some(ratio)) if ratio.median >= goal => {
+                format!("{} times reached", number(goal))
+            }
+            (Some(Goal::Ratio(goal)), ..) => format!("{} times", number(goal)),
         };
         let (klamm, kafka, ratio) = (cell(self.klamm), cell(self.kafka), cell(self.ratio));
         write!(f, "| {} | {} | {klamm} | {kafka} | {ratio} | {goal} |", self.name, self.label)
@@ -116,6 +120,16 @@ mod tests {
         let idle = WORKLOADS.iter().find(|w| w.name == "idle").unwrap();
         let rows = rows(idle, &[json!({"cpu_percent": 1.0})], &[]);
         assert_eq!(rows[0].to_string(), "| idle | CPU, % | 1.00 | - | - | 0.030 |");
+    }
+
+    #[test]
+    fn a_goal_may_be_a_ratio() {
+        let many = WORKLOADS.iter().find(|w| w.name == "partitions-10000").unwrap();
+        let window = |mib: f64| [json!({"resident_mib": mib})];
+        let of = |theirs: f64| rows(many, &window(60.0), &window(theirs))[2].to_string();
+        let row = "| partitions-10000 | memory, MiB | 60.0 |";
+        assert_eq!(of(900.0), format!("{row} 900 | 15.0 | 14.0 times reached |"));
+        assert_eq!(of(600.0), format!("{row} 600 | 10.0 | 14.0 times |"));
     }
 
     #[test]

@@ -12,6 +12,28 @@ pub(super) enum Life {
     Fresh,
     /// Its start is what is measured.
     Start,
+    /// Its start after a kill with so many bytes of log.
+    Restart(u64),
+    /// Its life with many partitions, up to a restart.
+    Partitions,
+}
+
+/// What Klamm is to reach.
+#[derive(Clone, Copy)]
+pub(super) enum Goal {
+    /// At most this.
+    Value(f64),
+    /// Kafka's divided by ours is at least this.
+    Ratio(f64),
+}
+
+/// When a workload runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chosen {
+    /// With all others, too.
+    Always,
+    /// Only if it is named: it takes long, or much room.
+    ByName,
 }
 
 /// One figure of a window.
@@ -21,12 +43,13 @@ pub(super) struct Metric {
     /// What it is, with its unit.
     pub(super) label: &'static str,
     /// What Klamm is to reach, where there is a goal. Less is better for all.
-    pub(super) goal: Option<f64>,
+    pub(super) goal: Option<Goal>,
 }
 
 /// One workload.
 pub(super) struct Workload {
     pub(super) name: &'static str,
+    pub(super) chosen: Chosen,
     pub(super) life: Life,
     /// What `klamm-load` does once, before the warm-up.
     pub(super) setup: &'static [&'static str],
@@ -43,7 +66,11 @@ pub(super) struct Workload {
 }
 
 const fn goal(key: &'static str, label: &'static str, goal: f64) -> Metric {
-    Metric { key, label, goal: Some(goal) }
+    Metric { key, label, goal: Some(Goal::Value(goal)) }
+}
+
+const fn ratio(key: &'static str, label: &'static str, goal: f64) -> Metric {
+    Metric { key, label, goal: Some(Goal::Ratio(goal)) }
 }
 
 const fn figure(key: &'static str, label: &'static str) -> Metric {
@@ -57,6 +84,7 @@ const fn steady(
 ) -> Workload {
     Workload {
         name,
+        chosen: Chosen::Always,
         life: Life::Steady,
         setup: &[],
         warm: &[],
@@ -74,6 +102,7 @@ const fn fresh(
 ) -> Workload {
     Workload {
         name,
+        chosen: Chosen::Always,
         life: Life::Fresh,
         setup: &[],
         warm: &[],
@@ -100,7 +129,7 @@ const fn requests(
 }
 
 /// All workloads, the short ones first.
-pub(super) static WORKLOADS: [Workload; 10] = [
+pub(super) static WORKLOADS: [Workload; 15] = [
     Workload {
         life: Life::Start,
         ..fresh(
@@ -170,4 +199,61 @@ pub(super) static WORKLOADS: [Workload; 10] = [
             ],
         )
     },
+    restart("restart-1gb", 1_000_000_000),
+    restart("restart-10gb", 10_000_000_000),
+    Workload {
+        chosen: Chosen::ByName,
+        life: Life::Partitions,
+        ..fresh(
+            "partitions-10000",
+            &["partitions", "--topics", "1000", "--partitions", "10"],
+            &[
+                goal("create_ms", "creation, ms", 1_300.0),
+                ratio("cpu_percent", "idle CPU, %", 25.0),
+                ratio("resident_mib", "memory, MiB", 14.0),
+                ratio("open_files", "open files", 20.0),
+                figure("stop_ms", "clean stop, ms"),
+                goal("restart_ms", "restart to first ack, ms", 500.0),
+                figure("restart_cpu_s", "CPU of the restart, s"),
+            ],
+        )
+    },
+    Workload {
+        chosen: Chosen::ByName,
+        warm: &["compaction", "--bytes", "300000000"],
+        ..steady(
+            "compaction",
+            &["compaction", "--bytes", "1000000000"],
+            &[ratio("cpu_s_per_gb", "CPU a GB cleaned, s", 4.0), figure("seconds", "time, s")],
+        )
+    },
+    Workload {
+        chosen: Chosen::ByName,
+        setup: &["produce", "--bytes", "2000000000", "--seconds", "60", "--after", "keep"],
+        seconds: 10,
+        ..requests(
+            "cold-reads",
+            &["cold-reads", "--cold-topic", KEPT_TOPIC],
+            &[
+                figure("alone_p999_ms", "p99.9 alone, ms"),
+                figure("beside_p999_ms", "p99.9 beside cold reads, ms"),
+                ratio("moved_ms", "moved by, ms", 3.0),
+            ],
+        )
+    },
+];
+
+/// A start after a kill, to an acknowledged record in each of the log's six partitions.
+const fn restart(name: &'static str, bytes: u64) -> Workload {
+    Workload {
+        chosen: Chosen::ByName,
+        life: Life::Restart(bytes),
+        ..fresh(name, &[], &RESTART_METRICS)
+    }
+}
+
+static RESTART_METRICS: [Metric; 3] = [
+    goal("restart_ms", "exec to acks of all partitions, ms", 200.0),
+    figure("restart_cpu_s", "CPU until then, s"),
+    figure("read_mb", "read until 3 s later, MB"),
 ];

@@ -4,6 +4,7 @@
 //! One thread that never sleeps drives all connections, so that neither a timer's slack nor a
 //! wake-up of the load's own is measured. It needs a core for itself.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -46,11 +47,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value, LoadError> {
     let topic = Topic { name: &arguments.topic, partition_count: arguments.connections };
     topic::make(address, topic)?;
     let payload = Payload::new(Shape { value_bytes: arguments.value_bytes, batch_bytes_max: 0 })?;
-    let mut lanes = (0..arguments.connections)
-        .map(|index| Lane::open(address, payload.produce_frame(topic.name, index)?))
-        .collect::<Result<Vec<Lane>, LoadError>>()?;
+    let mut lanes = open_lanes(address, topic, &payload)?;
     let window = Window::open(arguments.target.pid)?;
-    let latencies = drive(&mut lanes, arguments, window.start())?;
+    let pace = Pace { rate: arguments.rate, seconds: arguments.seconds };
+    let latencies = drive(&mut lanes, pace, window.start(), &mut |_| Ok(()))?;
     let requests = latencies.answered.len();
     let done = Done { requests, records: requests, bytes: requests * payload.batch.len() as u64 };
     let mut value = window.close(done)?;
@@ -61,25 +61,48 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value, LoadError> {
     Ok(value)
 }
 
-struct Latencies {
-    answered: Histogram<u64>,
-    late: Histogram<u64>,
+/// A connection for each partition of the topic.
+pub(super) fn open_lanes(
+    address: SocketAddr,
+    topic: Topic<'_>,
+    payload: &Payload,
+) -> Result<Vec<Lane>, LoadError> {
+    (0..topic.partition_count)
+        .map(|index| Lane::open(address, payload.produce_frame(topic.name, index)?))
+        .collect()
 }
 
-fn drive(
+pub(super) struct Latencies {
+    pub(super) answered: Histogram<u64>,
+    pub(super) late: Histogram<u64>,
+}
+
+/// How many requests, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// A second, over all connections.
+    pub(super) rate: u32,
+    pub(super) seconds: u32,
+}
+
+/// Drives the lanes. While nothing is due, `meanwhile` is called again and again with the time
+/// since the start; it must be short.
+pub(super) fn drive(
     lanes: &mut [Lane],
-    arguments: &Arguments,
+    pace: Pace,
     start: Instant,
+    meanwhile: &mut dyn FnMut(Duration) -> Result<(), LoadError>,
 ) -> Result<Latencies, LoadError> {
     let mut latencies = Latencies { answered: new_histogram()?, late: new_histogram()? };
-    let interval = Duration::from_secs(1) / arguments.rate.max(1);
-    let total = u64::from(arguments.rate) * u64::from(arguments.seconds);
+    let interval = Duration::from_secs(1) / pace.rate.max(1);
+    let total = u64::from(pace.rate) * u64::from(pace.seconds);
     let lane_count = lanes.len();
     let mut ready = Vec::new();
     for n in 0..total {
         let due = start + interval.mul_f64(n as f64);
         while Instant::now() < due {
             receive_ready(lanes, &mut ready, &mut latencies.answered, Wait::No)?;
+            meanwhile(start.elapsed())?;
         }
         record(&mut latencies.late, due.elapsed());
         lanes[n as usize % lane_count].send(due)?;
@@ -131,6 +154,6 @@ pub(super) fn add_percentiles(figures: &mut Value, histogram: &Histogram<u64>) {
     }
 }
 
-fn ms_at(histogram: &Histogram<u64>, percentile: f64) -> f64 {
+pub(super) fn ms_at(histogram: &Histogram<u64>, percentile: f64) -> f64 {
     histogram.value_at_percentile(percentile) as f64 / 1e6
 }

@@ -1,4 +1,4 @@
-//! A broker at rest: its memory, and the CPU it uses although nothing is asked of it.
+//! A broker at rest: its memory and open files, and the CPU it uses although nothing is asked of it.
 
 use std::time::Duration;
 
@@ -20,7 +20,11 @@ pub(crate) struct Memory {
 
 pub(crate) fn memory(arguments: &Memory) -> Result<Value, LoadError> {
     std::thread::sleep(Duration::from_secs(arguments.seconds));
-    Ok(json!({ "resident_mib": cpu::resident_bytes(arguments.pid)? as f64 / (1024.0 * 1024.0) }))
+    Ok(json!({
+        "resident_mib": cpu::resident_bytes(arguments.pid)? as f64 / (1024.0 * 1024.0),
+        "open_files": cpu::open_file_count(arguments.pid)?,
+        "read_mb": cpu::read_bytes(arguments.pid)? as f64 / 1e6,
+    }))
 }
 
 #[derive(Debug, Args)]
