@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use klamm_env::DiskFile;
 
-/// How many files are looked at for each that is opened: the list of open files may then be
+/// How many files are looked at for each that is opened or becomes clean: the list of open files may then be
 /// longer than the limit for a while, but no open waits for a long list.
 const LOOKS_MAX: usize = 4;
 
@@ -42,6 +42,12 @@ impl OpenFiles {
 
     fn on_open(&self, slot: &Arc<Slot>) {
         lock(&self.ring).push_back(Arc::downgrade(slot));
+        self.close_some();
+    }
+
+    /// Where many files were dirty at once none could be closed when the next was opened: they are
+    /// looked at again when they become clean.
+    fn close_some(&self) {
         for _ in 0..LOOKS_MAX {
             let mut ring = lock(&self.ring);
             if ring.len() <= self.limit {
@@ -124,7 +130,10 @@ impl Slot {
 
     /// All that was written is synced, or somebody else holds the file until it is.
     pub(crate) fn set_clean(&self) {
-        lock(&self.state).is_dirty = false;
+        let was_dirty = std::mem::take(&mut lock(&self.state).is_dirty);
+        if let Some(pool) = self.pool.get().filter(|_| was_dirty) {
+            pool.close_some();
+        }
     }
 
     /// Whether it is closed now.

@@ -56,6 +56,7 @@ fn a_file_with_unsynced_bytes_stays_open_until_they_are_synced() {
     logs.iter_mut().for_each(|log| fill(log, 1));
     assert_eq!(open_files.len(), LOGS);
     logs.iter_mut().for_each(|log| sync(log, &disk));
+    assert!(open_files.len() <= 2 * LIMIT, "{} are open", open_files.len());
     for log in &mut logs {
         fill(log, 1);
         sync(log, &disk);
