@@ -299,6 +299,28 @@ fn with_flush_messages_1_an_answer_follows_its_sync() {
     fixture.stop();
 }
 
+#[test]
+fn with_flush_ms_what_nobody_waits_for_is_synced_by_time_and_without_it_never() {
+    let page_cache = ("klamm.log.durability", "page-cache");
+    let lazy = Fixture::start_with("lazy", &[page_cache]);
+    let configs =
+        [page_cache, ("log.flush.interval.ms", "1"), ("log.flush.scheduler.interval.ms", "5")];
+    let timed = Fixture::start_with("timed", &configs);
+    for fixture in [&lazy, &timed] {
+        let mut connection = Connection::open(fixture.address).unwrap();
+        produce(&mut connection, 1);
+    }
+    // Both nodes have the same time for it; the one has to use it.
+    let started = std::time::Instant::now();
+    while timed.calls.syncs.load(Ordering::Relaxed) == 0 {
+        assert!(started.elapsed() < std::time::Duration::from_secs(30), "it is never synced");
+        std::thread::yield_now();
+    }
+    assert_eq!(lazy.calls.take().syncs, 0);
+    lazy.stop();
+    timed.stop();
+}
+
 const NOTHING: Counts = Counts {
     opens: 0,
     reads: 0,

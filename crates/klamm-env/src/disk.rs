@@ -43,7 +43,19 @@ pub struct Space {
 }
 
 /// A lock on a file, held until it is dropped or the process ends.
-pub trait DiskLock: Send + Sync + Debug {}
+pub trait DiskLock: Send + Sync + Debug {
+    /// Makes everything durable that was written so far to the file system that holds the lock's
+    /// file, bytes and names. What could not be written back since the lock was taken is an error,
+    /// even where the file that it belonged to is closed.
+    ///
+    /// # Errors
+    /// `Unsupported` where the system cannot do that or does not tell of failures: then files and
+    /// directories have to be synced one by one. With any other error what is durable is unknown,
+    /// and the caller must not retry.
+    fn sync_file_system(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
 
 /// The files of a node.
 pub trait Disk: Send + Sync + Debug {

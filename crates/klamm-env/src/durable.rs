@@ -13,8 +13,8 @@ pub const TEMPORARY_SUFFIX: &str = ".tmp";
 /// # Errors
 /// The first failed call; the old file is then still in place, or the new one is.
 pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_unsynced(disk, path, bytes)?.sync().map_err(|error| failed_sync(&error))?;
-    rename_into_place(disk, path)?;
+    write_aside(disk, path, bytes)?.sync().map_err(|error| failed_sync(&error))?;
+    take_aside(disk, path)?;
     match path.parent() {
         Some(dir) => disk.sync_dir(dir).map_err(|error| failed_sync(&error)),
         None => Ok(()),
@@ -27,7 +27,12 @@ fn failed_sync(error: &io::Error) -> io::Error {
     io::Error::other(format!("a sync failed: {error}"))
 }
 
-fn replace_unsynced(
+/// The first step of [`replace`] alone, for whoever syncs many files at once: `bytes` are written
+/// aside and not synced.
+///
+/// # Errors
+/// The first failed call; the old file is still in place.
+pub fn write_aside(
     disk: &dyn Disk,
     path: &Path,
     bytes: &[u8],
@@ -38,7 +43,12 @@ fn replace_unsynced(
     Ok(file)
 }
 
-fn rename_into_place(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+/// The second step: what was written aside, and is synced, takes its place. The directory is not
+/// synced.
+///
+/// # Errors
+/// Those of `rename(2)`.
+pub fn take_aside(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     disk.rename(&temporary(path), path)
 }
 

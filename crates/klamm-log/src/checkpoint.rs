@@ -174,9 +174,24 @@ pub(crate) fn write_leader_epochs(
     path: &Path,
     entries: &[(LeaderEpoch, Offset)],
 ) -> Result<(), LogError> {
+    durable::replace(disk, path, leader_epochs_text(entries).as_bytes())
+        .map_err(LogError::growth(path))
+}
+
+/// The same, written aside and not synced; see [`durable::write_aside`].
+pub(crate) fn write_leader_epochs_aside(
+    disk: &dyn Disk,
+    path: &Path,
+    entries: &[(LeaderEpoch, Offset)],
+) -> Result<(), LogError> {
+    let written = durable::write_aside(disk, path, leader_epochs_text(entries).as_bytes());
+    written.map(drop).map_err(LogError::growth(path))
+}
+
+fn leader_epochs_text(entries: &[(LeaderEpoch, Offset)]) -> String {
     let lines: Vec<String> =
         entries.iter().map(|(epoch, offset)| format!("{epoch} {offset}")).collect();
-    durable::replace(disk, path, write_lines(&lines).as_bytes()).map_err(LogError::growth(path))
+    write_lines(&lines)
 }
 
 #[cfg(test)]

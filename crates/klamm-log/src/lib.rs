@@ -21,6 +21,7 @@
 
 mod append;
 mod checkpoint;
+mod close;
 mod closed;
 mod compaction;
 mod config;
@@ -55,6 +56,7 @@ mod view;
 
 pub use append::{AppendError, Appended, FollowError, Origin, TransactionError};
 pub use checkpoint::{CheckpointError, OffsetCheckpoint};
+pub use close::Closing;
 pub use closed::ClosedLog;
 pub use compaction::{
     Assessment, Candidate, CleanError, CleanReport, Cleaner, CleanerOptions, KeySecret, LogOwner,

@@ -72,6 +72,8 @@ pub struct Log {
     /// The file of the leader epochs may lack those that begin here or later.
     pub(crate) epochs_lack_from: Option<Offset>,
     pub(crate) compaction: CompactionState,
+    /// When `flush.ms` last asked for a sync, or the log was opened.
+    pub(crate) flushed_at: Timestamp,
     pub(crate) failed: bool,
 }
 
@@ -156,6 +158,7 @@ impl Log {
             lacks_aborted: false,
             epochs_lack_from: None,
             compaction: CompactionState::default(),
+            flushed_at: wall,
             failed: false,
         }
     }
@@ -298,7 +301,7 @@ impl Log {
     fn is_roll_due(&self, next: &BatchHeader, wall: Timestamp) -> bool {
         let config = &self.config;
         let grows_too_large = self.active_size + next.size_in_bytes() as u64 > config.segment_bytes;
-        let roll_ms = config.segment_ms_max().saturating_sub(config.segment_jitter_ms);
+        let roll_ms = config.segment_ms_max().saturating_sub(self.segment_jitter_ms());
         let since = match self.first_timestamp {
             Some(first) if first.0 >= 0 && next.max_timestamp.0 >= 0 => {
                 next.max_timestamp.0.saturating_sub(first.0)
@@ -307,6 +310,19 @@ impl Log {
         };
         let is_too_old = since > i64::try_from(roll_ms).unwrap_or(i64::MAX);
         grows_too_large || is_too_old || self.is_too_far(next) || self.is_index_full()
+    }
+
+    /// What is taken off the age of the active segment, so that logs that began together do not
+    /// roll together (Kafka: `LogConfig.randomSegmentJitter`): the same for its whole life, and
+    /// another for each.
+    fn segment_jitter_ms(&self) -> u64 {
+        let jitter_max_ms = self.config.segment_jitter_ms.min(self.config.segment_ms);
+        if jitter_max_ms == 0 {
+            return 0;
+        }
+        let mut of = self.dir.as_os_str().as_encoded_bytes().to_vec();
+        of.extend(self.active.base_offset.0.to_be_bytes());
+        u64::from(klamm_records::crc32c(&of)) % jitter_max_ms
     }
 
     fn is_index_full(&self) -> bool {
@@ -499,6 +515,20 @@ impl Log {
         self.config.flush_messages.is_some_and(|n| self.unflushed_messages >= n)
     }
 
+    /// Whether `flush.ms` asks for a sync now: something is not synced, and it is that long ago that
+    /// it last asked (Kafka: `LogManager.flushDirtyLogs`).
+    pub fn take_flush_due(&mut self, wall: Timestamp) -> bool {
+        let Some(flush_ms) = self.config.flush_ms else { return false };
+        let is_behind = !self.failed && self.view.synced_offset() < self.log_end_offset();
+        let since_ms = wall.0.saturating_sub(self.flushed_at.0);
+        // A clock that was set back does not put the sync off.
+        let is_due = u64::try_from(since_ms).map_or(true, |since_ms| since_ms >= flush_ms);
+        if is_behind && is_due {
+            self.flushed_at = wall;
+        }
+        is_behind && is_due
+    }
+
     /// What must be synced so that everything appended so far is durable; `None` if it is.
     /// Several tickets may be under way at once.
     ///
@@ -593,54 +623,5 @@ impl Log {
                 Err(error)
             }
         }
-    }
-
-    /// Writes everything that makes the next start quick, and syncs.
-    ///
-    /// # Errors
-    /// The disk failed: the next start has to recover.
-    pub fn close_clean(&mut self) -> Result<(), LogError> {
-        self.check_usable()?;
-        if self.is_asleep || self.was_never_written() {
-            return Ok(());
-        }
-        let result = self.write_and_sync_all();
-        self.closing_on_failure(result)
-    }
-
-    /// Whether there is nothing that a sync could save: no record, no file for any.
-    fn was_never_written(&self) -> bool {
-        let end = self.log_end_offset();
-        self.active.open_file().is_none()
-            && self.active_size == 0
-            && self.view.synced_offset() == end
-            && self.view.segment_count() == 1
-            && self.lacks_synced_metadata
-    }
-
-    fn write_and_sync_all(&mut self) -> Result<(), LogError> {
-        self.settle_swap()?;
-        self.write_epochs_if_changed()?;
-        self.add_time_entry();
-        let active = Arc::clone(&self.active);
-        if active.has_unsaved_indexes()
-            || self.last_snapshot.unwrap_or(Offset::ZERO) < self.log_end_offset()
-        {
-            active.save_indexes(SaveIndexes::New)?;
-            self.note_indexes(&active);
-            self.complete_transaction_index()?;
-            self.note_transaction_index(&active);
-            // Some of these names may be new.
-            self.unsynced.dir(self.dir.clone());
-            if self.log_end_offset() > self.last_snapshot.unwrap_or(Offset::ZERO) {
-                self.take_snapshot(self.log_end_offset())?;
-            }
-            // Some of these files may be new.
-            self.unsynced.dir(self.dir.clone());
-        }
-        let Some(ticket) = self.sync_ticket()? else { return Ok(()) };
-        ticket.sync(self.disk.as_ref()).map_err(LogError::io(&self.dir))?;
-        self.on_synced(ticket.up_to);
-        Ok(())
     }
 }

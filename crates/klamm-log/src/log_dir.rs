@@ -125,7 +125,7 @@ pub struct LogDir {
     meta: MetaProperties,
     was_clean: bool,
     closed: ClosedLogs,
-    _lock: Box<dyn DiskLock>,
+    lock: Box<dyn DiskLock>,
 }
 
 impl LogDir {
@@ -193,14 +193,7 @@ impl LogDir {
             disk.remove_file(&marker).map_err(io)?;
             disk.sync_dir(path).map_err(io)?;
         }
-        Ok(Self {
-            path: path.to_owned(),
-            disk: Arc::clone(disk),
-            meta,
-            was_clean,
-            closed,
-            _lock: lock,
-        })
+        Ok(Self { path: path.to_owned(), disk: Arc::clone(disk), meta, was_clean, closed, lock })
     }
 
     /// Where it is.
@@ -314,6 +307,15 @@ impl LogDir {
         let path = self.path.join(RECOVERY_MARKS);
         durable::replace(self.disk.as_ref(), &path, mark::encode(&marks).as_bytes())
             .map_err(|error| DirError::Io { path, error })
+    }
+
+    /// Makes everything durable that was written to its file system, the directories of its
+    /// partitions included.
+    ///
+    /// # Errors
+    /// See [`DiskLock::sync_file_system`].
+    pub fn sync_file_system(&self) -> io::Result<()> {
+        self.lock.sync_file_system()
     }
 
     /// Writes how the logs were left, for a start after [`LogDir::mark_clean`] by the same epoch.

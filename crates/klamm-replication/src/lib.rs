@@ -8,6 +8,7 @@
 mod cleaner;
 mod cleaner_checkpoints;
 mod cleaner_throttle;
+mod close;
 mod coordinator_log;
 mod directory;
 mod fetch_session;

@@ -9,12 +9,13 @@ use arc_swap::ArcSwap;
 use klamm_env::Env;
 use klamm_log::{DirError, FoundPartition, Log, LogConfig, LogDir, LogError, Opening, names};
 use klamm_model::{
-    DirectoryId, LeaderEpoch, PartitionIndex, TopicId, TopicIdPartition, TopicPartition,
+    DirectoryId, LeaderEpoch, PartitionIndex, Timestamp, TopicId, TopicIdPartition, TopicPartition,
 };
 use klamm_records::Rules;
 use klamm_stdx::Str;
 
 use crate::cleaner_checkpoints::CleanerCheckpoints;
+use crate::close::{self, Ended};
 use crate::directory::{Directories, Directory, OpenError};
 use crate::partition::Partition;
 
@@ -364,6 +365,11 @@ impl Partitions {
         found.values().map(|(_, found)| found.clone()).collect()
     }
 
+    /// Has synced what `flush.ms` asks for by now; nothing is waited for.
+    pub fn flush_by_time(&self, wall: Timestamp) {
+        self.all().iter().for_each(|partition| partition.flush_by_time(wall));
+    }
+
     /// Has synced what the next checkpoints should vouch for; nothing is waited for.
     pub fn prepare_checkpoints(&self) {
         self.all().iter().for_each(|partition| partition.prepare_checkpoint());
@@ -417,22 +423,22 @@ impl Partitions {
     /// failed is not marked: its logs are recovered at the next start.
     pub fn close(&self, broker_epoch: i64) {
         self.directories.stop_flushers();
-        let mut failed: Vec<PathBuf> = Vec::new();
         let all = self.all();
-        for partition in &all {
-            if let Err(error) = partition.close_clean() {
-                tracing::error!(partition = %partition.name(), %error, "a partition could not be closed in order");
-                failed.push(partition.directory().log_dir().path().to_owned());
-            }
-        }
+        let here = |directory: &Arc<Directory>| -> Vec<&Arc<Partition>> {
+            let is_here = |p: &&Arc<Partition>| std::ptr::eq(&**p.directory(), &**directory);
+            all.iter().filter(is_here).collect()
+        };
+        let directories = self.directories.all();
+        let ends: Vec<Ended> = directories
+            .iter()
+            .map(|directory| close::close_all(directory, &here(directory)))
+            .collect();
         self.write_checkpoints();
-        for directory in self.directories.all().iter().filter(|d| !d.is_offline()) {
-            let is_sound = !failed.iter().any(|path| path == directory.dir.path());
-            if !is_sound {
+        for (directory, ended) in directories.iter().zip(ends) {
+            if ended == Ended::ToBeRecovered || directory.is_offline() {
                 continue;
             }
-            let here = |p: &&Arc<Partition>| std::ptr::eq(&**p.directory(), &**directory);
-            let closed: Vec<_> = all.iter().filter(here).filter_map(|p| p.closed()).collect();
+            let closed: Vec<_> = here(directory).iter().filter_map(|p| p.closed()).collect();
             let written = directory.dir.write_closed(broker_epoch, &closed);
             if let Err(error) = written.and_then(|()| directory.dir.mark_clean(broker_epoch)) {
                 tracing::error!(%error, "the clean shutdown could not be marked: the next start recovers");

@@ -62,3 +62,59 @@ pub fn rules(topic: &TopicConfig) -> Rules {
         is_compacted: topic.cleanup.compact,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use klamm_config::{BrokerConfig, ConfigMap, Effect, Properties, topic_keys};
+
+    use super::*;
+
+    /// Keys that are read elsewhere: by the controller, or by whoever answers a produce request.
+    const NOT_OF_A_LOG: [&str; 2] = ["min.insync.replicas", "unclean.leader.election.enable"];
+
+    /// A value that is no default, and what it needs beside it.
+    fn changed(name: &str) -> Vec<(&'static str, &'static str)> {
+        let alone = |value| vec![(topic_key_named(name), value)];
+        match name {
+            "cleanup.policy" => alone("compact"),
+            "compression.type" => alone("zstd"),
+            "compression.gzip.level" => vec![("compression.type", "gzip"), alone("3")[0]],
+            "compression.lz4.level" => vec![("compression.type", "lz4"), alone("3")[0]],
+            "compression.zstd.level" => vec![("compression.type", "zstd"), alone("9")[0]],
+            "message.timestamp.type" => alone("LogAppendTime"),
+            "min.cleanable.dirty.ratio" => alone("0.25"),
+            "preallocate" => alone("true"),
+            "klamm.durability" => alone("page-cache"),
+            "segment.bytes" => alone("2000000"),
+            _ => alone("12345"),
+        }
+    }
+
+    fn topic_key_named(name: &str) -> &'static str {
+        klamm_config::topic_key(name).expect("it is declared").name
+    }
+
+    fn said(overrides: &[(&str, &str)]) -> String {
+        let broker = BrokerConfig::load(&Properties::default()).expect("the defaults are sound");
+        let map: ConfigMap =
+            overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let topic = broker.config.topic_defaults.with(&map);
+        format!("{:?} {:?}", log_config(&topic, 1), rules(&topic))
+    }
+
+    #[test]
+    fn every_topic_config_that_acts_changes_what_its_logs_and_batches_are_told() {
+        let mut checked = 0;
+        for key in topic_keys().filter(|key| key.effect == Effect::Acted) {
+            if NOT_OF_A_LOG.contains(&key.name) {
+                continue;
+            }
+            let mut overrides = changed(key.name);
+            let with = said(&overrides);
+            overrides.pop();
+            assert_ne!(with, said(&overrides), "{}", key.name);
+            checked += 1;
+        }
+        assert!(checked > 20, "{checked}");
+    }
+}

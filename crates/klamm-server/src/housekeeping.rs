@@ -1,4 +1,4 @@
-//! What has to happen now and then: retention, checkpoints, removing what was deleted. One thread
+//! What has to happen now and then: retention, checkpoints, syncs by time, removing what was deleted. One thread
 //! that sleeps in between, on an idle node for a minute.
 
 use std::io;
@@ -45,10 +45,16 @@ impl Housekeeping {
             task::spawn_local(http::serve(listener, Arc::clone(&self.registry)));
         }
         let retention = Duration::from_millis(self.config.log.retention_check_interval_ms.max(1));
-        let checkpoint =
-            Duration::from_millis(self.config.log.flush_offset_checkpoint_interval_ms.max(1));
+        // Both are columns of the same checkpoint.
+        let log = &self.config.log;
+        let checkpoint_ms = log
+            .flush_offset_checkpoint_interval_ms
+            .min(log.flush_start_offset_checkpoint_interval_ms);
+        let checkpoint = Duration::from_millis(checkpoint_ms.max(1));
+        let flush = interval(self.config.log.flush_scheduler_interval_ms);
         let start = self.env.clock.now();
         let mut due = Due {
+            flush: flush.map(|flush| start + flush),
             retention: start + retention,
             checkpoint: start + checkpoint,
             removal: start + REMOVAL_INTERVAL,
@@ -58,6 +64,7 @@ impl Housekeeping {
         loop {
             let now = self.env.clock.now();
             let next = due.retention.min(due.checkpoint).min(due.removal);
+            let next = due.flush.map_or(next, |flush| flush.min(next));
             tokio::select! {
                 biased;
                 _ = stopped.changed() => return,
@@ -75,6 +82,10 @@ impl Housekeeping {
             }
             if due.retention <= now {
                 due.retention = now + retention;
+            }
+            if due.flush.is_some_and(|flush| flush <= now) {
+                self.partitions.flush_by_time(self.env.clock.wall());
+                due.flush = flush.map(|flush| now + flush);
             }
             if due.checkpoint <= now {
                 self.partitions.prepare_checkpoints();
@@ -103,7 +114,17 @@ impl Housekeeping {
     }
 }
 
+/// An interval that a clock can count; `None` for Kafka's "never" and the like.
+fn interval(ms: i64) -> Option<Duration> {
+    /// A century.
+    const LONGEST_MS: i64 = 100 * 366 * 24 * 3_600_000;
+    let ms = u64::try_from(ms).ok().filter(|_| ms < LONGEST_MS)?;
+    Some(Duration::from_millis(ms.max(1)))
+}
+
 struct Due {
+    /// When `flush.ms` is looked at; `None` if it never is.
+    flush: Option<Moment>,
     retention: Moment,
     checkpoint: Moment,
     removal: Moment,

@@ -24,7 +24,30 @@ struct RealLock {
     file: File,
 }
 
-impl DiskLock for RealLock {}
+impl DiskLock for RealLock {
+    fn sync_file_system(&self) -> io::Result<()> {
+        let kind = rustix::fs::fstatfs(&self.file)?.f_type;
+        if !SYNCED_WHOLE.contains(&(kind as u64)) || !syncfs_tells() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(rustix::fs::syncfs(&self.file)?)
+    }
+}
+
+/// ext2 to ext4, XFS, Btrfs: of others, such as FUSE, `syncfs(2)` may promise less than `fsync(2)`.
+const SYNCED_WHOLE: [u64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
+
+/// Since Linux 5.8 `syncfs(2)` gives the errors of write-back that came since its descriptor was
+/// opened.
+fn syncfs_tells() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    kernel_version(&release).is_some_and(|version| version >= (5, 8))
+}
+
+fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
 
 impl Drop for RealLock {
     /// Unlocks by itself: closing is not enough while a child that another thread forked still
@@ -220,5 +243,22 @@ mod tests {
         RealDisk.lock(&path).map(drop).expect("the copy does not hold it");
         drop(copy);
         fs::remove_file(&path).expect("the file can be removed");
+    }
+
+    #[test]
+    fn the_kernels_version_is_read_from_its_release() {
+        assert_eq!(kernel_version("6.12.8+\n"), Some((6, 12)));
+        assert_eq!(kernel_version("5.8.0-rc1"), Some((5, 8)));
+        assert_eq!(kernel_version("4.4"), Some((4, 4)));
+        assert_eq!(kernel_version(""), None);
+    }
+
+    #[test]
+    fn a_file_system_is_synced_whole_or_says_that_it_cannot_be() {
+        let path = std::env::temp_dir().join(format!("klamm-env-whole-{}", std::process::id()));
+        let lock = RealDisk.lock(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let outcome = lock.sync_file_system().map_err(|error| error.kind());
+        assert!(matches!(outcome, Ok(()) | Err(io::ErrorKind::Unsupported)), "{outcome:?}");
     }
 }

@@ -61,7 +61,7 @@ fn limits_hold_and_a_larger_batch_is_given_only_to_whoever_must_progress() {
 }
 
 #[test]
-fn a_segment_ends_by_size_by_time_by_jitter_and_by_a_full_index() {
+fn a_segment_ends_by_size_by_time_and_by_a_full_index() {
     let count_after = |config: LogConfig, gap_ms: i64| {
         let disk = MemoryDisk::new();
         let mut log = create(&disk, config);
@@ -75,10 +75,29 @@ fn a_segment_ends_by_size_by_time_by_jitter_and_by_a_full_index() {
     assert_eq!(count_after(LogConfig { segment_bytes: 10 * 69, ..wide.clone() }, 1), 4);
     // Of 40 batches 10 ms apart every segment holds what is at most 100 ms after its first.
     assert_eq!(count_after(LogConfig { segment_ms: 100, ..wide.clone() }, 10), 4);
-    let jitter = LogConfig { segment_ms: 100, segment_jitter_ms: 50, ..wide.clone() };
-    assert_eq!(count_after(jitter, 10), 7);
     let small = LogConfig { segment_index_bytes: 64, index_interval_bytes: 1, ..wide };
     assert!(count_after(small, 1) > 5);
+}
+
+#[test]
+fn with_a_jitter_segments_of_the_same_age_end_at_different_times_and_none_too_late() {
+    let config =
+        LogConfig { segment_bytes: 1 << 20, segment_ms: 1_000, segment_jitter_ms: 500, ..config() };
+    let ages = (0..20).map(|partition| {
+        let dir = std::path::PathBuf::from(format!("/data/topic-{partition}"));
+        let disk = as_disk(&MemoryDisk::new());
+        let mut log = klamm_log::Log::create(&disk, &dir, None, config.clone(), NOW).unwrap();
+        let mut age_ms = 0;
+        while log.view().segment_count() == 1 {
+            age_ms += 10;
+            append(&mut log, &values(["x"]).at(&[NOW.0 + age_ms])).unwrap();
+        }
+        age_ms
+    });
+    let ages: std::collections::BTreeSet<i64> = ages.collect();
+    assert!(ages.len() > 10, "{ages:?}");
+    // The first record came at 10 ms.
+    assert!(ages.first() > Some(&510) && ages.last() <= Some(&1_020), "{ages:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod append;
 mod batches;
+mod close;
 mod compaction;
 mod cuts;
 mod disk;

@@ -5,7 +5,8 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use klamm_log::{
-    ClosedLog, FoundPartition, Log, LogError, LogOwner, RecoveryMark, SyncTicket, Syncable, Urgency,
+    ClosedLog, Closing, FoundPartition, Log, LogError, LogOwner, RecoveryMark, SyncTicket,
+    Syncable, Urgency,
 };
 use klamm_model::{Timestamp, TopicId, TopicPartition};
 
@@ -43,6 +44,22 @@ impl Partition {
             return Ok(());
         }
         self.lock().close_clean()
+    }
+
+    /// As [`Partition::close_clean`], for whoever syncs everything itself.
+    pub(crate) fn begin_close(&self) -> Result<Option<Closing>, LogError> {
+        self.resign();
+        if self.unopened.as_ref().is_some_and(Option::is_none) {
+            return Ok(None);
+        }
+        self.lock().begin_close()
+    }
+
+    /// What `flush.ms` asks for is synced soon.
+    pub(crate) fn flush_by_time(&self, wall: Timestamp) {
+        if !self.is_offline() && self.lock().take_flush_due(wall) {
+            self.ask_for_sync(Urgency::Soon);
+        }
     }
 
     /// How it was left, if it is closed and the next start needs to know no more.

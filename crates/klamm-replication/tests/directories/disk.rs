@@ -14,6 +14,7 @@ use klamm_env::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, Space};
 pub(crate) enum Call {
     Write,
     Sync,
+    SyncFileSystem,
 }
 
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub(crate) struct Rules {
     opens: Mutex<Vec<PathBuf>>,
     /// Syncs that were asked for.
     syncs: AtomicU64,
+    /// Syncs of everything.
+    whole_syncs: AtomicU64,
 }
 
 impl Rules {
@@ -70,6 +73,10 @@ impl FailingDisk {
 
     pub(crate) fn syncs(&self) -> u64 {
         self.rules.syncs.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn whole_syncs(&self) -> u64 {
+        self.rules.whole_syncs.load(Ordering::SeqCst)
     }
 }
 
@@ -119,11 +126,28 @@ impl Disk for FailingDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
-        RealDisk.lock(path)
+        let (lock, rules) = (RealDisk.lock(path)?, Arc::clone(&self.rules));
+        Ok(Box::new(FailingLock { _lock: lock, path: path.to_owned(), rules }))
     }
 
     fn space(&self, dir: &Path) -> io::Result<Space> {
         self.rules.space.lock().unwrap().map_or_else(|| RealDisk.space(dir), Ok)
+    }
+}
+
+#[derive(Debug)]
+struct FailingLock {
+    _lock: Box<dyn DiskLock>,
+    path: PathBuf,
+    rules: Arc<Rules>,
+}
+
+impl DiskLock for FailingLock {
+    /// Whatever the file system of the test can: no power is cut.
+    fn sync_file_system(&self) -> io::Result<()> {
+        self.rules.check(Call::SyncFileSystem, &self.path)?;
+        self.rules.whole_syncs.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 }
 

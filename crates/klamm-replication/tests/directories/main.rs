@@ -5,6 +5,7 @@
 mod asleep;
 mod checkpoints;
 mod cleaner;
+mod close;
 mod disk;
 mod failures;
 mod node;
