@@ -37,7 +37,7 @@ declare_configs! {
     "log.index.interval.bytes": Int = Is("4096"), AtLeast(0), Medium, ClusterWide, Acted, "Bytes of records between two entries of an index.";
     "log.flush.interval.messages": Long = Is("9223372036854775807"), AtLeast(1), High, ClusterWide, Acted, "A partition is synced after this many records, whoever waits or not.";
     "log.flush.interval.ms": Long = Null, Any, High, ClusterWide, Acted, "A partition is synced at the latest after this time; unset means log.flush.scheduler.interval.ms.";
-    "log.flush.scheduler.interval.ms": Long = Is("9223372036854775807"), Any, High, ReadOnly, Acted, "How often partitions are checked for a sync by time.";
+    "log.flush.scheduler.interval.ms": Long = Is("9223372036854775807"), Any, High, ReadOnly, Acted, "How often it is looked whether flush.ms asks for a sync; by default never.";
     "log.flush.offset.checkpoint.interval.ms": Int = Is("60000"), AtLeast(0), High, ReadOnly, Acted, "How often the offsets up to which recovery is not needed are written.";
     "log.flush.start.offset.checkpoint.interval.ms": Int = Is("60000"), AtLeast(0), High, ReadOnly, Acted, "How often the first offsets of the partitions are written.";
     "log.preallocate": Boolean = Is("false"), Any, Medium, ClusterWide, Acted, "Whether a new segment's room is reserved at once.";

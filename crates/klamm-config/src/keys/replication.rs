@@ -12,7 +12,7 @@ declare_configs! {
     "replica.fetch.min.bytes": Int = Is("1"), Any, High, ReadOnly, Accepted, "Fewest bytes that a replica fetch waits for.";
     "replica.fetch.response.max.bytes": Int = Is("10485760"), AtLeast(0), Medium, ReadOnly, Accepted, "Most bytes in the answer to a replica fetch.";
     "replica.fetch.wait.max.ms": Int = Is("500"), Any, High, ReadOnly, Accepted, "How long a replica fetch waits at most.";
-    "replica.high.watermark.checkpoint.interval.ms": Long = Is("5000"), Any, High, ReadOnly, Acted, "How often the high watermarks are written to disk.";
+    "replica.high.watermark.checkpoint.interval.ms": Long = Is("5000"), Any, High, ReadOnly, Accepted, "How often the high watermarks are written to disk; they are written with the recovery points.";
     "replica.lag.time.max.ms": Long = Is("30000"), Any, High, ReadOnly, Acted, "A follower that has not caught up for this long leaves the ISR.";
     "replica.selector.class": String = Null, Any, Medium, ReadOnly, Accepted, "Java class that chooses the replica a consumer reads from; never loaded.";
     "replica.socket.receive.buffer.bytes": Int = Is("65536"), Any, High, ReadOnly, Accepted, "Receive buffer of a replica fetcher's connection.";

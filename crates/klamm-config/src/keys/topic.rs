@@ -12,7 +12,7 @@ declare_configs! {
     "delete.retention.ms": Long = Is("86400000"), AtLeast(0), Medium, ClusterWide, Acted, "How long a deletion marker stays in a compacted topic.";
     "file.delete.delay.ms": Long = Is("60000"), AtLeast(0), Medium, ClusterWide, Acted, "Wait before the files of a removed segment are deleted.";
     "flush.messages": Long = Is("9223372036854775807"), AtLeast(1), Medium, ClusterWide, Acted, "A partition is synced after this many records, whoever waits or not.";
-    "flush.ms": Long = Is("9223372036854775807"), AtLeast(0), Medium, ClusterWide, Acted, "A partition is synced at the latest after this time.";
+    "flush.ms": Long = Is("9223372036854775807"), AtLeast(0), Medium, ClusterWide, Acted, "A partition is synced at the latest after this time, which log.flush.scheduler.interval.ms has looked at.";
     "follower.replication.throttled.replicas": List = Is(""), ThrottledReplicas, Medium, ClusterWide, Accepted, "Replicas whose fetching is limited, as partition:broker or *.";
     "index.interval.bytes": Int = Is("4096"), AtLeast(0), Medium, ClusterWide, Acted, "Bytes of records between two entries of an index.";
     "internal.segment.bytes": Int = Null, Any, Medium, ClusterWide, Acted, "Segment size below the public minimum; for tests.";
