@@ -132,7 +132,7 @@ pub fn create_all(connection: &mut Connection, topics: &[Topic<'_>]) -> Result<(
 ///
 /// # Errors
 /// The broker refuses.
-pub fn set_config(
+pub fn configure(
     connection: &mut Connection,
     topic: &str,
     (name, value): (&str, &str),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use klamm_env::{Disk, DiskLock, durable};
 use klamm_model::{DirectoryId, NodeId, Offset, Timestamp, TopicId, TopicPartition};
@@ -124,7 +124,8 @@ pub struct LogDir {
     disk: Arc<dyn Disk>,
     meta: MetaProperties,
     was_clean: bool,
-    closed: ClosedLogs,
+    /// What an orderly stop has left, until somebody asks for the partitions.
+    closed: Mutex<ClosedLogs>,
     lock: Box<dyn DiskLock>,
 }
 
@@ -193,7 +194,8 @@ impl LogDir {
             disk.remove_file(&marker).map_err(io)?;
             disk.sync_dir(path).map_err(io)?;
         }
-        Ok(Self { path: path.to_owned(), disk: Arc::clone(disk), meta, was_clean, closed, lock })
+        let (path, disk, closed) = (path.to_owned(), Arc::clone(disk), Mutex::new(closed));
+        Ok(Self { path, disk, meta, was_clean, closed, lock })
     }
 
     /// Where it is.
@@ -220,7 +222,8 @@ impl LogDir {
         self.was_clean
     }
 
-    /// The partitions in it. Directories that waited for their removal are removed.
+    /// The partitions in it. Directories that waited for their removal are removed. Only the first
+    /// answer says how an orderly stop has left them: they go on from there.
     ///
     /// # Errors
     /// The disk failed.
@@ -240,6 +243,8 @@ impl LogDir {
                   partition: &TopicPartition| {
             map.get(partition).copied().unwrap_or(Offset::ZERO)
         };
+        let mut closed_logs =
+            std::mem::take(&mut *self.closed.lock().expect("no holder of this lock can panic"));
         let mut found = Vec::new();
         for entry in
             self.disk.list(&self.path).map_err(io)?.into_iter().filter(|entry| entry.is_dir)
@@ -253,8 +258,8 @@ impl LogDir {
             if &*partition.topic == klamm_model::METADATA_TOPIC {
                 continue;
             }
-            let closed = self.closed.get(&partition);
-            let topic_id = match closed {
+            let closed = closed_logs.remove(&partition);
+            let topic_id = match &closed {
                 Some((topic_id, _)) => Some(*topic_id),
                 None => read_partition_metadata(self.disk.as_ref(), &dir).map_err(|error| {
                     DirError::Unreadable { path: dir.clone(), what: error.to_string() }
@@ -268,7 +273,7 @@ impl LogDir {
                     .get(&partition)
                     .filter(|(id, _)| Some(*id) == topic_id)
                     .map(|(_, mark)| *mark),
-                closed: closed.map(|(_, closed)| Box::new(closed.clone())),
+                closed: closed.map(|(_, closed)| Box::new(closed)),
                 partition,
                 topic_id,
                 dir,

@@ -198,8 +198,7 @@ impl Partitions {
     /// Opens or makes a partition. One that cannot be opened is offline, and its directory's files
     /// stay as they are.
     fn open_partition(&self, wanted: NewPartition) -> (Arc<Partition>, Option<LogError>) {
-        let known =
-            self.found.lock().expect("no holder of this lock can panic").remove(&wanted.name);
+        let known = self.take_found(&wanted.name);
         let (i, opened) = match &known {
             Some((i, found)) => (*i, self.open_log(*i, found, &wanted)),
             None => match self.choose_directory(&wanted) {
@@ -224,6 +223,16 @@ impl Partitions {
                 (Partition::unopened((name, topic_id), log, found, directory), Some(error))
             }
         }
+    }
+
+    /// What was found of a partition at the start. The room of the last goes with it.
+    fn take_found(&self, name: &TopicPartition) -> Option<(usize, FoundPartition)> {
+        let mut found = self.found.lock().expect("no holder of this lock can panic");
+        let known = found.remove(name);
+        if found.is_empty() {
+            found.shrink_to_fit();
+        }
+        known
     }
 
     fn open_log(

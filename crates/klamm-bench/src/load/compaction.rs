@@ -59,11 +59,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value, LoadError> {
     let name = arguments.topic.as_str();
     // While it is filled nothing is cleaned; its segments are a tenth of it.
     let segment_bytes = (arguments.bytes / 10).clamp(1 << 20, 1 << 30).to_string();
-    topic::set_config(&mut connection, name, ("segment.bytes", &segment_bytes))?;
+    topic::configure(&mut connection, name, ("segment.bytes", &segment_bytes))?;
     let filled = fill(&mut connection, arguments)?;
     let cpu_before = cleaner_cpu(arguments)?;
     let start = Instant::now();
-    topic::set_config(&mut connection, name, ("cleanup.policy", "compact"))?;
+    topic::configure(&mut connection, name, ("cleanup.policy", "compact"))?;
     let cleaned_to = wait_for_cleaner(&arguments.data, name)?;
     let seconds = start.elapsed().as_secs_f64();
     let cpu_s = (cleaner_cpu(arguments)?.saturating_sub(cpu_before)).as_secs_f64();
