@@ -238,6 +238,7 @@ pub(super) static WORKLOADS: [Workload; 15] = [
                 figure("alone_p999_ms", "p99.9 alone, ms"),
                 figure("beside_p999_ms", "p99.9 beside cold reads, ms"),
                 ratio("moved_ms", "moved by, ms", 3.0),
+                figure("pacer_late_p999_ms", "of it the load's own lateness, ms"),
             ],
         )
     },

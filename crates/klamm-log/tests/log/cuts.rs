@@ -132,6 +132,25 @@ fn old_segments_go_by_time_and_the_last_one_leaves_its_offset() {
 }
 
 #[test]
+fn files_of_old_segments_stay_for_file_delete_delay_ms_as_it_was_when_they_were_renamed() {
+    let (disk, mut log) = filled(300);
+    let doomed = || disk.names().iter().filter(|name| name.ends_with(".deleted")).count();
+    let first = log.view().segment_bases()[1];
+    let own = LogConfig { file_delete_delay_ms: 500, retention_bytes: Some(0), ..config() };
+    log.reconfigure(own.clone());
+    assert_eq!(log.delete_old_segments(NOW, first).unwrap(), 1);
+    assert!(doomed() > 0);
+    log.reconfigure(LogConfig { file_delete_delay_ms: 0, ..own });
+    log.remove_doomed(Timestamp(NOW.0 + 499)).unwrap();
+    assert!(doomed() > 0);
+    log.remove_doomed(Timestamp(NOW.0 + 500)).unwrap();
+    assert_eq!(doomed(), 0);
+    log.delete_old_segments(NOW, Offset(300)).unwrap();
+    log.remove_doomed(NOW).unwrap();
+    assert_eq!(doomed(), 0, "the new delay holds at once");
+}
+
+#[test]
 fn old_segments_go_by_size_and_no_more_than_needed() {
     let (_, log) = filled(300);
     let total = log.view().size_bytes();
