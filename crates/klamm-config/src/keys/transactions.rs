@@ -16,5 +16,5 @@ declare_configs! {
     "transaction.state.log.segment.bytes": Int = Is("104857600"), AtLeast(1), High, ReadOnly, Acted, "Segment size of the transaction topic.";
     "transaction.two.phase.commit.enable": Boolean = Is("false"), Any, Low, ReadOnly, Accepted, "Whether a transaction may take part in a two-phase commit of others.";
     "add.partitions.to.txn.retry.backoff.ms": Int = Is("20"), AtLeast(1), High, ReadOnly, Accepted, "First wait before a partition is added to a transaction again.";
-    "add.partitions.to.txn.retry.backoff.max.ms": Int = Is("100"), AtLeast(0), High, ReadOnly, Acted, "How long a request for a transactional id waits for the markers of its last transaction before it is told CONCURRENT_TRANSACTIONS; it is not tried again at intervals, but woken.";
+    "add.partitions.to.txn.retry.backoff.max.ms": Int = Is("100"), AtLeast(0), High, ReadOnly, Acted, "Longest wait for the markers of the last transaction, before a request is told CONCURRENT_TRANSACTIONS.";
 }
