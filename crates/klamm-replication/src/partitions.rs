@@ -76,6 +76,12 @@ impl Partitions {
     pub fn open(env: Env, directories: Directories) -> Result<Self, OpenError> {
         let found = directories.found()?;
         let cleaner_checkpoints = CleanerCheckpoints::read(&directories)?;
+        let names: HashSet<&TopicPartition> = found.iter().map(|(_, f)| &f.partition).collect();
+        let mut outdated = cleaner_checkpoints.names();
+        for dir in directories.dirs() {
+            outdated.extend(dir.checkpointed()?);
+        }
+        outdated.retain(|name| !names.contains(name));
         let found =
             found.into_iter().map(|(i, found)| (found.partition.clone(), (i, found))).collect();
         Ok(Self {
@@ -84,7 +90,7 @@ impl Partitions {
             index: ArcSwap::default(),
             found: Mutex::new(found),
             doomed: Mutex::default(),
-            outdated: Mutex::default(),
+            outdated: Mutex::new(outdated),
             cleaner_checkpoints,
         })
     }
@@ -187,10 +193,14 @@ impl Partitions {
         }
         drop(found);
         let outdated = self.outdated.lock().expect("no holder of this lock can panic");
-        has_namesake |= new.iter().any(|wanted| outdated.contains(&wanted.name));
+        for wanted in new.iter().filter(|wanted| outdated.contains(&wanted.name)) {
+            self.cleaner_checkpoints.take(&wanted.name);
+            has_namesake = true;
+        }
         drop(outdated);
         if has_namesake {
             self.write_checkpoints();
+            self.write_cleaner_checkpoints();
         }
     }
 
@@ -236,6 +246,7 @@ impl Partitions {
             let disk = &self.directories.disk;
             let mut log = Log::asleep(disk, &found.dir, config, closed, wall);
             log.keep_mark(found.mark);
+            log.keep_topic_id(found.topic_id);
             return Ok(log);
         }
         let opening = Opening {
@@ -243,6 +254,7 @@ impl Partitions {
             recovery_point: found.recovery_point,
             log_start_offset: found.log_start_offset,
             mark: found.mark,
+            cleaned_to: self.cleaner_checkpoints.of(&wanted.name),
         };
         let (mut log, report) =
             Log::open(&self.directories.disk, &found.dir, config, opening, wall)?;
@@ -420,9 +432,17 @@ impl Partitions {
         let mut failed: Vec<PathBuf> = Vec::new();
         let all = self.all();
         for partition in &all {
+            let directory = partition.directory();
+            if directory.is_offline() {
+                // After a failed sync another one may succeed, and say nothing.
+                continue;
+            }
             if let Err(error) = partition.close_clean() {
                 tracing::error!(partition = %partition.name(), %error, "a partition could not be closed in order");
-                failed.push(partition.directory().log_dir().path().to_owned());
+                failed.push(directory.log_dir().path().to_owned());
+                if !matches!(error, LogError::Full { .. }) {
+                    partition.fail(&error);
+                }
             }
         }
         self.write_checkpoints();
