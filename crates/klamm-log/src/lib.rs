@@ -51,6 +51,7 @@ mod sync;
 mod timestamps;
 mod transaction_index;
 mod verification;
+pub mod verify;
 mod view;
 
 pub use append::{AppendError, Appended, FollowError, Origin, TransactionError};

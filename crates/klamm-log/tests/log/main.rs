@@ -17,3 +17,4 @@ mod producers;
 mod readers;
 mod recovery;
 mod verification;
+mod verify;
