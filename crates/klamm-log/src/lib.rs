@@ -45,6 +45,7 @@ mod reload;
 mod retention;
 mod room;
 mod save;
+mod scrub;
 mod seeded_bugs;
 mod segment;
 mod sync;
@@ -80,6 +81,7 @@ pub use producer_state::{Marker, ProducerEntry, ProducerState, RememberedBatch, 
 pub use recovery::{Opening, RecoveryReport};
 pub use retention::PendingDeletion;
 pub use room::{Room, Shortage};
+pub use scrub::{Scrubbed, SealedSegment};
 #[cfg(feature = "seeded-bugs")]
 pub use seeded_bugs::{SeededBug, with_bug};
 pub use sync::SyncTicket;

@@ -8,5 +8,6 @@ mod cleaner;
 mod disk;
 mod failures;
 mod node;
+mod scrub;
 mod start;
 mod topic_ids;
