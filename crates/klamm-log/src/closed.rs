@@ -119,6 +119,12 @@ impl Log {
         if !self.is_asleep {
             return Ok(());
         }
+        self.check_usable()?;
+        let woken = self.open_what_sleeps();
+        self.closing_unless_full(woken)
+    }
+
+    fn open_what_sleeps(&mut self) -> Result<(), LogError> {
         let opening = Opening {
             was_clean: true,
             recovery_point: self.log_end_offset(),

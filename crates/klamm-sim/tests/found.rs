@@ -327,6 +327,20 @@ fn a_compacted_log_ends_where_bytes_never_reached_the_disk() {
 }
 
 #[test]
+fn a_log_that_could_not_wake_takes_nothing_more() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    append(&mut log, 0, None);
+    log.close_clean().unwrap();
+    let closed = log.closed().unwrap();
+    let mut log = Log::asleep(&disk.as_disk(), &dir(), config(), &closed, NOW);
+    disk.fail(Call::Read, 1, std::io::ErrorKind::Other);
+    log.roll(NOW).unwrap_err();
+    assert!(log.is_closed_for_writing());
+    log.delete_records(Offset(1)).unwrap_err();
+}
+
+#[test]
 fn a_topic_id_of_which_only_the_beginning_reached_the_disk_is_none() {
     let disk = SimDisk::new(1);
     drop(create(&disk));
