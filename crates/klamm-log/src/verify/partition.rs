@@ -157,7 +157,9 @@ impl<'a> Check<'a> {
             self.findings.damage(&path, None, (error.to_string(), "see there"));
         }
         let path = self.dir.join(LEADER_EPOCHS);
-        match self.read(&path)?.map(|bytes| parse_leader_epochs(&bytes)) {
+        // Kafka makes the file before it has anything to say.
+        let bytes = self.read(&path)?.filter(|bytes| !bytes.is_empty());
+        match bytes.map(|bytes| parse_leader_epochs(&bytes)) {
             None => {}
             Some(Err(error)) => {
                 self.findings.damage(&path, None, (error.to_string(), CURE_CHECKPOINT));
@@ -333,7 +335,8 @@ impl<'a> Check<'a> {
                 self.findings.damage(&path, Some(place), (what, CURE_INDEX));
             }
         }
-        let is_missing = |t: &&AbortedTransaction| !entries.iter().any(|e| marks(e) == marks(t));
+        let told: HashSet<(ProducerId, Offset)> = entries.iter().map(marks).collect();
+        let is_missing = |t: &&AbortedTransaction| !told.contains(&marks(t));
         if let Some(missing) =
             aborted.transactions.iter().find(is_missing).filter(|_| next.is_some())
         {
