@@ -10,6 +10,7 @@ mod codegen;
 mod docs;
 mod fuzz;
 mod peer;
+mod sim;
 mod test;
 mod tidy;
 
@@ -33,6 +34,8 @@ enum Command {
     Test(test::Arguments),
     /// Render the reference pages and the crates' documentation.
     Docs,
+    /// Run logs on a simulated disk, seed after seed: crashes, faults, compaction.
+    Sim(sim::Arguments),
     /// Fuzz the decoders, for as long as you say.
     Fuzz(fuzz::Arguments),
     /// The same loads against Klamm and Apache Kafka, in pairs.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Docs => docs::run(),
+        Command::Sim(arguments) => sim::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Ci => ci::run(),

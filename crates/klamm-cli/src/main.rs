@@ -49,6 +49,9 @@ enum Command {
     Completions(commands::completions::Arguments),
 }
 
+/// The exit code of a command that tells findings from not being able to look for them.
+const CANNOT_RUN: u8 = 2;
+
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     // Commands say what is wrong themselves; only a node and who asks for it gets a log.
@@ -69,6 +72,11 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Failure::Found) => ExitCode::FAILURE,
+        Err(Failure::CannotRun(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(CANNOT_RUN)
+        }
         Err(Failure::Told(message)) => {
             eprintln!("error: {message}");
             ExitCode::FAILURE

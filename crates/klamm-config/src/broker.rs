@@ -137,6 +137,10 @@ config_structs! {
         recovery_threads_per_data_dir: usize = number "num.recovery.threads.per.data.dir",
         /// What is kept free on the disk of each directory; `None`: by the disk's size.
         storage_min_free_bytes: Option<u64> = optional "klamm.storage.min.free.bytes",
+        /// How often sealed segments are looked at; 0 or less: never.
+        scrub_interval_ms: i64 = number "klamm.log.scrub.interval.ms",
+        /// The most that this reads in a second.
+        scrub_bytes_per_second: u64 = number "klamm.log.scrub.bytes.per.second",
         /// How long an idle producer is remembered.
         producer_id_expiration_ms: u64 = number "producer.id.expiration.ms",
         /// How often idle producers are forgotten.

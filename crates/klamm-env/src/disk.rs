@@ -147,6 +147,9 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Whether a read of the range would not wait for a device. A guess: the file's first and
     /// last pages and every [`RESIDENCY_STRIDE_BYTES`] between are asked for.
     fn is_resident(&self, position: u64, len: u64) -> bool;
+    /// Whoever reads the range next may have to wait for the device: nobody needs it in memory. A
+    /// wish, which a disk may pass over.
+    fn forget_cached(&self, _position: u64, _len: u64) {}
     /// The descriptor for `sendfile(2)`, where there is one.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
     /// Whether the file is empty.

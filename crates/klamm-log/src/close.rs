@@ -96,6 +96,7 @@ impl Log {
             && self.view.synced_offset() == end
             && self.view.segment_count() == 1
             && self.lacks_synced_metadata
+            && !self.unsynced.has_files()
     }
 
     fn write_and_sync_all(&mut self) -> Result<(), LogError> {

@@ -21,6 +21,7 @@ use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
 use crate::log::Log;
 use crate::mark::{MarksError, RecoveryMark, checked_body, with_crc};
+use crate::partition_metadata::{PartitionMetadataError, read_partition_metadata};
 use crate::recovery::Opening;
 use crate::segment::Segment;
 
@@ -94,9 +95,20 @@ impl Log {
         log
     }
 
+    /// Whether nothing of it was opened since an orderly stop: producers are not known yet.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        self.is_asleep
+    }
+
     /// What the recovery checkpoint says of it still holds.
     pub fn keep_mark(&mut self, mark: Option<RecoveryMark>) {
         self.mark = mark;
+    }
+
+    /// Whose it is; a log that nobody wrote to may have lost the file that says so.
+    pub fn keep_topic_id(&mut self, topic_id: Option<TopicId>) {
+        self.topic_id_asleep = topic_id;
     }
 
     /// Opens what [`Log::asleep`] has put off.
@@ -107,14 +119,21 @@ impl Log {
         if !self.is_asleep {
             return Ok(());
         }
+        self.check_usable()?;
+        let woken = self.open_what_sleeps();
+        self.closing_unless_full(woken)
+    }
+
+    fn open_what_sleeps(&mut self) -> Result<(), LogError> {
         let opening = Opening {
             was_clean: true,
             recovery_point: self.log_end_offset(),
             log_start_offset: self.log_start_offset(),
             mark: self.mark,
+            cleaned_to: self.cleaned_to(),
         };
         let (config, wall) = (self.config.clone(), self.active_since);
-        let (opened, _) = Self::open(&self.disk, &self.dir, config, opening, wall)?;
+        let (mut opened, _) = Self::open(&self.disk, &self.dir, config, opening, wall)?;
         let shape = |log: &Self| (log.log_start_offset(), log.log_end_offset(), log.active_size);
         if shape(&opened) != shape(self) || opened.view.segment_count() != 1 {
             let (found, known) = (shape(&opened), shape(self));
@@ -123,6 +142,16 @@ impl Log {
                  and were {known:?}; restore them, or start again without {CLOSED_LOGS}"
             );
             return Err(LogError::Unreadable { path: self.dir.clone(), what });
+        }
+        if let Some(topic_id) = self.topic_id_asleep {
+            let found = read_partition_metadata(self.disk.as_ref(), &self.dir);
+            let unreadable = |error: PartitionMetadataError| LogError::Unreadable {
+                path: self.dir.clone(),
+                what: error.to_string(),
+            };
+            if found.map_err(unreadable)?.is_none() {
+                opened.assign_topic_id(topic_id)?;
+            }
         }
         let view = Arc::clone(&self.view);
         view.segments.store(opened.view.segments.load_full());

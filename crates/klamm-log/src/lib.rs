@@ -46,12 +46,14 @@ mod reload;
 mod retention;
 mod room;
 mod save;
+mod scrub;
 mod seeded_bugs;
 mod segment;
 mod sync;
 mod timestamps;
 mod transaction_index;
 mod verification;
+pub mod verify;
 mod view;
 
 pub use append::{AppendError, Appended, FollowError, Origin, TransactionError};
@@ -81,6 +83,7 @@ pub use producer_state::{Marker, ProducerEntry, ProducerState, RememberedBatch, 
 pub use recovery::{Opening, RecoveryReport};
 pub use retention::PendingDeletion;
 pub use room::{Room, Shortage};
+pub use scrub::{Scrubbed, SealedSegment};
 #[cfg(feature = "seeded-bugs")]
 pub use seeded_bugs::{SeededBug, with_bug};
 pub use sync::SyncTicket;

@@ -42,9 +42,16 @@ pub(crate) fn list_segments(
         finish_swaps(disk.as_ref(), dir, &entries)?;
         entries = disk.list(dir).map_err(LogError::io(dir))?;
     }
+    let is_leftover =
+        |entry: &DirEntry| LEFTOVER_SUFFIXES.iter().any(|suffix| entry.name.ends_with(suffix));
+    if entries.iter().any(is_leftover) {
+        // A kill may have come between a rename and its sync. Once the leftover is gone nobody
+        // could tell, and after a power cut the file would be there again under its old name.
+        disk.sync_dir(dir).map_err(LogError::io(dir))?;
+    }
     let mut segments = Vec::new();
     for entry in &entries {
-        if LEFTOVER_SUFFIXES.iter().any(|suffix| entry.name.ends_with(suffix)) {
+        if is_leftover(entry) {
             remove(disk.as_ref(), &dir.join(&entry.name))?;
         } else if let Some(base) = base_offset(&entry.name, LOG_SUFFIX) {
             segments.push(Arc::new(Segment::new(disk, dir, base, entry.len)));

@@ -62,6 +62,8 @@ pub struct Log {
     pub(crate) stray_snapshots: Vec<Offset>,
     /// Nothing of it was opened yet (see `closed.rs`).
     pub(crate) is_asleep: bool,
+    /// Whose it is, for a log that is asleep: its file may never have been synced.
+    pub(crate) topic_id_asleep: Option<TopicId>,
     /// Where its open files count.
     pub(crate) open_files: Option<Arc<OpenFiles>>,
     /// The file with the topic's id is to be synced with the first ticket. Until there is a record
@@ -153,6 +155,7 @@ impl Log {
             saved_at: 0,
             stray_snapshots: Vec::new(),
             is_asleep: false,
+            topic_id_asleep: None,
             open_files: None,
             lacks_synced_metadata: false,
             lacks_aborted: false,

@@ -17,10 +17,10 @@ use crate::names::{is_doomed_dir, parse_partition_dir};
 use crate::partition_metadata::read_partition_metadata;
 
 const LOCK: &str = ".lock";
-const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
-const LOG_STARTS: &str = "log-start-offset-checkpoint";
-const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
+pub(crate) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 
 /// Why a directory cannot be used.
 #[derive(Debug)]
@@ -280,6 +280,15 @@ impl LogDir {
             });
         }
         Ok(found)
+    }
+
+    /// The partitions that the recovery points speak of; they may be gone.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn checkpointed(&self) -> Result<Vec<TopicPartition>, DirError> {
+        let file = OffsetCheckpoint::new(self.path.join(RECOVERY_POINTS));
+        Ok(file.read(self.disk.as_ref())?.into_iter().map(|(name, _)| name).collect())
     }
 
     /// Writes how far the partitions have come.

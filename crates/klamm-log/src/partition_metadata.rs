@@ -11,6 +11,8 @@ use klamm_model::TopicId;
 use crate::names::PARTITION_METADATA;
 
 const FILE_BYTES_MAX: u64 = 4096;
+/// What the file begins with; the topic's id is its end.
+const BEFORE_ID: &str = "version: 0\ntopic_id: ";
 
 /// What is wrong with the file.
 #[derive(Debug)]
@@ -55,6 +57,10 @@ pub fn read_partition_metadata(
         return Ok(None);
     }
     let text = String::from_utf8_lossy(&bytes);
+    if is_torn(&text) {
+        tracing::warn!(file = %path.display(), "a file that is cut off says nothing of the topic");
+        return Ok(None);
+    }
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
         line.map(str::trim).ok_or_else(|| PartitionMetadataError::Text(format!("no line '{name}'")))
@@ -71,13 +77,27 @@ pub fn read_partition_metadata(
     Ok(Some(id))
 }
 
+/// Whether a power cut before the first sync has left only the beginning of the file: nothing in
+/// the directory was acknowledged then.
+fn is_torn(text: &str) -> bool {
+    const ID_CHARS: usize = 22;
+    match text.strip_prefix(BEFORE_ID) {
+        None => BEFORE_ID.starts_with(text),
+        Some(id) => {
+            let id = id.trim_end_matches('\0');
+            let is_id = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+            id.len() < ID_CHARS && id.chars().all(is_id)
+        }
+    }
+}
+
 /// Writes the file. It becomes durable with the first sync of the partition.
 ///
 /// # Errors
 /// The disk failed.
 pub fn write_partition_metadata(disk: &dyn Disk, dir: &Path, topic_id: TopicId) -> io::Result<()> {
     let file = disk.open(&dir.join(PARTITION_METADATA), klamm_env::OpenMode::Create)?;
-    let text = format!("version: 0\ntopic_id: {topic_id}");
+    let text = format!("{BEFORE_ID}{topic_id}");
     file.write_all_at(&[io::IoSlice::new(text.as_bytes())], 0)?;
     file.set_len(text.len() as u64)
 }

@@ -36,6 +36,9 @@ pub struct Opening {
     pub log_start_offset: Offset,
     /// What was on the disk for certain; believed if the files agree.
     pub mark: Option<RecoveryMark>,
+    /// How far compaction has come, by its checkpoint. Kafka's may leave gaps between segments
+    /// below it; any other gap is a loss.
+    pub cleaned_to: Option<Offset>,
 }
 
 /// What opening a log took.
@@ -138,9 +141,10 @@ impl Log {
             self.bytes_since_index = rebuilt.bytes_since_index;
             self.first_timestamp = rebuilt.first_timestamp;
             kept.push(Arc::clone(&segment));
-            // A segment ends where the next begins, but for compaction. Bytes that never reached
-            // the disk leave a gap without a tear.
-            let has_gap = next.is_some_and(|next| next != end) && !self.config.cleanup.compact;
+            // A segment ends where the next begins, but for compaction by Kafka. Bytes that never
+            // reached the disk leave a gap without a tear.
+            let may_be_compacted = self.config.cleanup.compact && opening.cleaned_to > Some(end);
+            let has_gap = next.is_some_and(|next| next < end || (next > end && !may_be_compacted));
             if rebuilt.was_cut || has_gap {
                 if next.is_some_and(|next| next < opening.recovery_point) {
                     return Err(damaged(&segment, segment.size(), opening.recovery_point));

@@ -30,6 +30,10 @@ pub enum SeededBug {
     TruncationKeepsProducers,
     /// Recovery cuts the last batch although it is whole.
     RecoveryCutsValidBatch,
+    /// The cleaner drops a marker while data of its transaction stays.
+    MarkerDropped,
+    /// The cleaner drops a tombstone as soon as it meets it.
+    TombstoneDroppedEarly,
 }
 
 #[cfg(feature = "seeded-bugs")]

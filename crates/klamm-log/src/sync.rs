@@ -120,6 +120,11 @@ impl Unsynced {
         self.dirty.iter().any(|(_, dirty)| matches!(dirty, Dirty::Dir(known) if known == dir))
     }
 
+    /// Whether bytes are to be synced, not only names.
+    pub(crate) fn has_files(&self) -> bool {
+        self.dirty.iter().any(|(_, dirty)| !matches!(dirty, Dirty::Dir(_)))
+    }
+
     /// The segment is going: nobody needs its files.
     pub(crate) fn forget_segment(&mut self, base_offset: Offset) {
         self.dirty.retain(|(_, dirty)| {

@@ -36,6 +36,10 @@ declare_metrics! {
     CLEANER_MAX_BUFFER: Gauge, "kafka_log_logcleaner_max_buffer_utilization_percent", "percent", "How full the table of keys was in the last runs of compaction.";
     CLEANER_MAX_DELAY: Gauge, "kafka_log_logcleaner_max_compaction_delay_secs", "seconds", "The longest that a record has been dirty beyond max.compaction.lag.ms.";
     CLEANER_DEAD_THREADS: Gauge, "kafka_log_logcleaner_deadthreadcount", "threads", "Compaction threads that ended though they should not.";
+    SCRUB_BYTES: Counter, "klamm_log_scrub_bytes_total", "bytes", "Bytes of sealed segments whose checksums were compared.";
+    SCRUB_SEGMENTS: Counter, "klamm_log_scrub_segments_total", "segments", "Sealed segments whose checksums were compared.";
+    SCRUB_DAMAGED: Gauge, "klamm_log_scrub_damaged_segments", "segments", "Sealed segments that were damaged when they were looked at last.";
+    SCRUB_SINCE_LAST_PASS: Gauge, "klamm_log_scrub_since_last_pass_seconds", "seconds", "Time since all sealed segments had been looked at; -1 before the first time.";
     ACTIVE_CONTROLLER_COUNT: Gauge, "kafka_controller_kafkacontroller_activecontrollercount", "controllers", "1 on the node whose controller decides, else 0.";
     GLOBAL_TOPIC_COUNT: Gauge, "kafka_controller_kafkacontroller_globaltopiccount", "topics", "Topics of the cluster.";
     GLOBAL_PARTITION_COUNT: Gauge, "kafka_controller_kafkacontroller_globalpartitioncount", "partitions", "Partitions of the cluster.";

@@ -20,6 +20,7 @@ mod quorum_state;
 mod replay;
 mod snapshot;
 mod tail;
+mod verify;
 mod voters;
 
 pub use batch::BATCH_BYTES_MAX;
@@ -30,4 +31,5 @@ pub use format::{
 pub use quorum::{Opened, Quorum, QuorumOptions, SnapshotRules};
 pub use quorum_state::QuorumState;
 pub use snapshot::SnapshotId;
+pub use verify::{Checked, verify_metadata_files};
 pub use voters::{Voter, VoterEndpoint};

@@ -2,7 +2,7 @@
 //! format (Kafka: `LogCleanerManager.updateCheckpoints`). Logs remember it themselves; this only
 //! reads and writes the files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -36,6 +36,18 @@ impl CleanerCheckpoints {
             }
         }
         Ok(Self { unclaimed: Mutex::new(unclaimed), writing: Mutex::default() })
+    }
+
+    /// The partitions that the files speak of.
+    pub(crate) fn names(&self) -> HashSet<TopicPartition> {
+        let unclaimed = self.unclaimed.lock().expect("no holder of this lock can panic");
+        unclaimed.keys().cloned().collect()
+    }
+
+    /// What is known of a log that is about to be opened.
+    pub(crate) fn of(&self, partition: &TopicPartition) -> Option<Offset> {
+        let unclaimed = self.unclaimed.lock().expect("no holder of this lock can panic");
+        unclaimed.get(partition).map(|(_, offset)| *offset)
     }
 
     /// What is known of a log that is being opened.

@@ -42,13 +42,30 @@ impl Ended {
 
 /// Closes all partitions of a directory.
 pub(crate) fn close_all(directory: &Directory, partitions: &[&Arc<Partition>]) -> Ended {
+    if directory.is_offline() {
+        return Ended::ToBeRecovered;
+    }
     if partitions.len() >= TOGETHER_FROM
-        && !directory.is_offline()
         && let Some(ended) = close_together(directory, partitions)
     {
         return ended;
     }
-    Ended::of(in_lanes(partitions, |partition| partition.close_clean()), partitions)
+    Ended::of(in_lanes(partitions, |partition| close_alone(directory, partition)), partitions)
+}
+
+/// Closes a partition, unless another's sync has failed meanwhile: after that a sync may succeed
+/// and say nothing.
+fn close_alone(directory: &Directory, partition: &Partition) -> Result<(), LogError> {
+    if directory.is_offline() {
+        return Ok(());
+    }
+    let closed = partition.close_clean();
+    if let Err(error) = &closed
+        && !matches!(error, LogError::Full { .. })
+    {
+        partition.fail(error);
+    }
+    closed
 }
 
 /// `None` if the file system cannot be synced as a whole.

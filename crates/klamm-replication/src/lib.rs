@@ -15,6 +15,7 @@ mod fetch_session;
 mod partition;
 mod partitions;
 mod rules;
+mod scrub;
 mod waiters;
 
 pub use cleaner::{CleanerFigures, LogCleaner, Turn};
@@ -27,4 +28,5 @@ pub use fetch_session::{
 pub use partition::{AppendRefused, CommitWait, Partition, ReadRefused, TransactionMarker, Watch};
 pub use partitions::{Age, NewPartition, Partitions};
 pub use rules::{log_config, rules};
+pub use scrub::{LogScrub, ScrubFigures};
 pub use waiters::FetchSignal;

@@ -77,6 +77,12 @@ impl Partitions {
     pub fn open(env: Env, directories: Directories) -> Result<Self, OpenError> {
         let found = directories.found()?;
         let cleaner_checkpoints = CleanerCheckpoints::read(&directories)?;
+        let names: HashSet<&TopicPartition> = found.iter().map(|(_, f)| &f.partition).collect();
+        let mut outdated = cleaner_checkpoints.names();
+        for dir in directories.dirs() {
+            outdated.extend(dir.checkpointed()?);
+        }
+        outdated.retain(|name| !names.contains(name));
         let found =
             found.into_iter().map(|(i, found)| (found.partition.clone(), (i, found))).collect();
         Ok(Self {
@@ -85,7 +91,7 @@ impl Partitions {
             index: ArcSwap::default(),
             found: Mutex::new(found),
             doomed: Mutex::default(),
-            outdated: Mutex::default(),
+            outdated: Mutex::new(outdated),
             cleaner_checkpoints,
         })
     }
@@ -188,10 +194,14 @@ impl Partitions {
         }
         drop(found);
         let outdated = self.outdated.lock().expect("no holder of this lock can panic");
-        has_namesake |= new.iter().any(|wanted| outdated.contains(&wanted.name));
+        for wanted in new.iter().filter(|wanted| outdated.contains(&wanted.name)) {
+            self.cleaner_checkpoints.take(&wanted.name);
+            has_namesake = true;
+        }
         drop(outdated);
         if has_namesake {
             self.write_checkpoints();
+            self.write_cleaner_checkpoints();
         }
     }
 
@@ -246,6 +256,7 @@ impl Partitions {
             let disk = &self.directories.disk;
             let mut log = Log::asleep(disk, &found.dir, config, closed, wall);
             log.keep_mark(found.mark);
+            log.keep_topic_id(found.topic_id);
             return Ok(log);
         }
         let opening = Opening {
@@ -253,6 +264,7 @@ impl Partitions {
             recovery_point: found.recovery_point,
             log_start_offset: found.log_start_offset,
             mark: found.mark,
+            cleaned_to: self.cleaner_checkpoints.of(&wanted.name),
         };
         let (mut log, report) =
             Log::open(&self.directories.disk, &found.dir, config, opening, wall)?;

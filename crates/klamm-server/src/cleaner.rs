@@ -17,7 +17,9 @@ use klamm_config::LogConfig;
 use klamm_env::task::Rests;
 use klamm_env::{Clock, Env, task};
 use klamm_log::{CleanerOptions, Pace, Stopped};
-use klamm_replication::{CleanerFigures, LogCleaner, Partitions, Throttle, Turn};
+use klamm_replication::{CleanerFigures, LogCleaner, Partitions, ScrubFigures, Throttle, Turn};
+
+use crate::scrub::Scrubber;
 
 /// What the configuration says.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,6 +69,8 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Cleaners {
     shared: Arc<Shared>,
+    /// Who looks after what the cleaner leaves: it starts and stops with it.
+    scrubber: Scrubber,
 }
 
 impl Cleaners {
@@ -81,7 +85,7 @@ impl Cleaners {
             state: Mutex::new(State { settings, threads: BTreeMap::new(), is_started: false }),
             throttle: Mutex::new(throttle),
         });
-        Self { shared }
+        Self { shared, scrubber: Scrubber::new(env, partitions, config) }
     }
 
     /// Starts the threads that the configuration asks for: once the partitions are open.
@@ -90,6 +94,7 @@ impl Cleaners {
     /// A thread could not be started.
     pub(crate) fn start(&self) -> io::Result<()> {
         self.shared.state().is_started = true;
+        self.scrubber.start()?;
         self.spawn_missing()
     }
 
@@ -125,6 +130,7 @@ impl Cleaners {
 
     /// Ends the threads; what is under way is given up.
     pub(crate) fn stop(&self) {
+        self.scrubber.stop();
         self.shared.rests.stop();
         let threads = std::mem::take(&mut self.shared.state().threads);
         for thread in threads.into_values() {
@@ -143,6 +149,11 @@ impl Cleaners {
     /// Figures for metrics.
     pub(crate) fn figures(&self) -> CleanerFigures {
         self.shared.cleaner.figures()
+    }
+
+    /// What the look at sealed segments has come to, for metrics.
+    pub(crate) fn scrub_figures(&self) -> ScrubFigures {
+        self.scrubber.figures()
     }
 
     /// How many partitions in a log directory cannot be cleaned.

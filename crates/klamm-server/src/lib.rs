@@ -27,6 +27,7 @@ mod metadata_log;
 mod metrics;
 mod node;
 mod publisher;
+mod scrub;
 
 pub use error::StartError;
 pub use node::{Node, NodeOptions};

@@ -7,7 +7,7 @@ use klamm_apis::RequestCounts;
 use klamm_controller::MetadataHandle;
 use klamm_metrics::{Registry, catalogue as m};
 use klamm_network::NetworkStats;
-use klamm_replication::{CleanerFigures, Directory, Partition, Partitions};
+use klamm_replication::{CleanerFigures, Directory, Partition, Partitions, ScrubFigures};
 
 use crate::cleaner::Cleaners;
 
@@ -24,6 +24,7 @@ pub(crate) struct Sources {
 /// Registers every gauge.
 pub(crate) fn register(registry: &Registry, sources: Sources) {
     let Sources { network, partitions, metadata, requests, cleaners, log_dirs } = sources;
+    register_scrub(registry, &cleaners);
     register_cleaners(registry, &cleaners, log_dirs);
     let stats = Arc::clone(&network);
     registry.gauge(&m::CONNECTION_COUNT, "", move || stats.snapshot().connections_open as f64);
@@ -80,6 +81,22 @@ fn register_directories(registry: &Registry, partitions: Weak<Partitions>) {
     });
     let is_short = |directory: &Directory| directory.room().is_short();
     registry.gauge(&m::NEARLY_FULL_LOG_DIRECTORY_COUNT, "", move || count(is_short));
+}
+
+fn register_scrub(registry: &Registry, cleaners: &Weak<Cleaners>) {
+    let figures = || {
+        let owner = Weak::clone(cleaners);
+        move || owner.upgrade().map_or(ScrubFigures::default(), |owner| owner.scrub_figures())
+    };
+    let now = figures();
+    registry.counted_elsewhere(&m::SCRUB_BYTES, "", move || now().bytes);
+    let now = figures();
+    registry.counted_elsewhere(&m::SCRUB_SEGMENTS, "", move || now().segments);
+    let now = figures();
+    registry.gauge(&m::SCRUB_DAMAGED, "", move || now().damaged as f64);
+    let now = figures();
+    let since = move || now().since_last_pass.map_or(-1.0, |since| since.as_secs_f64());
+    registry.gauge(&m::SCRUB_SINCE_LAST_PASS, "", since);
 }
 
 fn register_cleaners(registry: &Registry, cleaners: &Weak<Cleaners>, log_dirs: Vec<PathBuf>) {

@@ -1,18 +1,24 @@
 //! What the log promises, held against a simulated disk. A failing seed is one line that replays
 //! it: `cargo run -p klamm-sim -- seed N`.
 
+use klamm_sim::campaign::CompactionTally;
 use klamm_sim::{Call, campaign};
 
-/// About ten seconds; `klamm-sim seeds 0 10000` is for a longer while.
+/// Some seconds; `cargo xtask sim` is for a longer while.
 const SEEDS: u64 = 400;
 
 #[test]
 fn whatever_happens_nothing_acknowledged_is_lost_and_nothing_else_appears() {
+    let mut tally = CompactionTally::default();
     for seed in 0..SEEDS {
-        if let Err(violation) = campaign::random(seed) {
-            panic!("{violation}");
+        match campaign::random(seed) {
+            Ok(found) => tally.add(found),
+            Err(violation) => panic!("{violation}"),
         }
     }
+    println!("{tally:?}");
+    assert!(tally.runs > 50 && tally.ended_early > 10 && tally.records_removed > 100, "{tally:?}");
+    assert!(tally.asleep > 100 && tally.topics_made_again > 20, "{tally:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm_env::Disk;
-use klamm_log::{Log, LogConfig, Opening, read_partition_metadata};
+use klamm_log::{Cleanup, Log, LogConfig, Opening, read_partition_metadata};
 use klamm_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp, Uuid};
 use klamm_records::{
     BatchBuilder, BatchOptions, EndTxnMarker, Producer, RecordToAppend, ValidBatch,
@@ -39,6 +39,7 @@ fn after_crash(recovery_point: i64) -> Opening {
         recovery_point: Offset(recovery_point),
         log_start_offset: Offset::ZERO,
         mark: None,
+        cleaned_to: None,
     }
 }
 
@@ -279,4 +280,93 @@ fn a_mark_is_given_up_before_a_cut_that_writes_the_indexes_anew() {
     assert!(log.mark().is_some());
     log.lower_to(Offset(3));
     assert!(log.mark().is_none(), "its entries are not those of the files after the cut");
+}
+
+#[test]
+fn what_a_kill_left_half_renamed_is_not_there_again_once_the_log_was_opened() {
+    for changes in 1..30 {
+        let disk = SimDisk::new(1);
+        let mut log = create(&disk);
+        append(&mut log, 0, None);
+        log.roll(NOW).unwrap();
+        append(&mut log, 0, None);
+        sync(&mut log, &disk);
+        log.lower_to(Offset(0));
+        disk.power_off_after(changes);
+        let _interrupted = log.truncate_fully_and_start_at(Offset(9), NOW);
+        let disk = disk.kill();
+        let end = open(&disk, after_crash(0)).log_end_offset();
+        let again = open(&disk.crash_with(Fate::Nothing, 1), after_crash(0));
+        assert_eq!(again.log_end_offset(), end, "killed after {changes} changes");
+    }
+}
+
+#[test]
+fn a_compacted_log_ends_where_bytes_never_reached_the_disk() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    append(&mut log, 0, None);
+    append(&mut log, 0, None);
+    log.roll(NOW).unwrap();
+    append(&mut log, 0, None);
+    drop(log);
+    let disk = disk.kill();
+    let path = dir().join("00000000000000000000.log");
+    let bytes = disk.bytes(&path).unwrap();
+    disk.put(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let cleanup = Cleanup { delete: false, compact: true };
+    let open = |cleaned_to| {
+        let disk = disk.kill();
+        let opening = Opening { cleaned_to, ..after_crash(0) };
+        let config = LogConfig { cleanup, ..config() };
+        Log::open(&disk.as_disk(), &dir(), config, opening, NOW).unwrap().0.log_end_offset()
+    };
+    assert_eq!(open(None), Offset(1));
+    assert_eq!(open(Some(Offset(1))), Offset(1), "compaction had not come so far");
+    assert_eq!(open(Some(Offset(2))), Offset(3), "Kafka's cleaner leaves such gaps");
+}
+
+#[test]
+fn a_log_that_could_not_wake_takes_nothing_more() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    append(&mut log, 0, None);
+    log.close_clean().unwrap();
+    let closed = log.closed().unwrap();
+    let mut log = Log::asleep(&disk.as_disk(), &dir(), config(), &closed, NOW);
+    disk.fail(Call::Read, 1, std::io::ErrorKind::Other);
+    log.roll(NOW).unwrap_err();
+    assert!(log.is_closed_for_writing());
+    log.delete_records(Offset(1)).unwrap_err();
+}
+
+#[test]
+fn a_topic_id_of_which_only_the_beginning_reached_the_disk_is_none() {
+    let disk = SimDisk::new(1);
+    drop(create(&disk));
+    let path = dir().join("partition.metadata");
+    let whole = disk.bytes(&path).unwrap();
+    for n in 0..whole.len() {
+        disk.put(&path, &whole[..n]).unwrap();
+        assert_eq!(read_partition_metadata(&disk, &dir()).unwrap(), None, "{n} bytes");
+    }
+    disk.put(&path, b"version: 0\ntopic_id: no id").unwrap();
+    read_partition_metadata(&disk, &dir()).unwrap_err();
+}
+
+#[test]
+fn a_log_that_sleeps_writes_its_topic_id_again_if_it_was_lost() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    log.close_clean().unwrap();
+    let closed = log.closed().unwrap();
+    disk.put(&dir().join("partition.metadata"), &[0; 43]).unwrap();
+    let mut log = Log::asleep(&disk.as_disk(), &dir(), config(), &closed, NOW);
+    assert!(log.is_asleep());
+    log.keep_topic_id(Some(Uuid(5)));
+    append(&mut log, 0, None);
+    assert!(!log.is_asleep());
+    sync(&mut log, &disk);
+    let disk = disk.crash_with(Fate::Nothing, 1);
+    assert_eq!(read_partition_metadata(&disk, &dir()).unwrap(), Some(Uuid(5)));
 }

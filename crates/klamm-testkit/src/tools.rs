@@ -88,6 +88,15 @@ impl Tools {
         command
     }
 
+    /// Runs `klamm` to its end.
+    ///
+    /// # Panics
+    /// If it does not end.
+    #[must_use]
+    pub fn klamm(args: &[&str]) -> Finished {
+        run(Command::new(required("KLAMM_TEST_BINARY")).args(args), b"")
+    }
+
     /// A `klamm` that goes on running.
     #[must_use]
     pub fn klamm_process(args: &[&str]) -> Process {

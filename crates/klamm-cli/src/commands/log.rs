@@ -1,7 +1,10 @@
 //! `klamm log dump`: what the files of a log say. Never changes a file, and shows what is damaged
-//! with the place where it is.
+//! with the place where it is. `verify` and `repair-index` have files of their own.
 
 mod decoders;
+mod repair;
+mod targets;
+mod verify;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -39,6 +42,17 @@ enum Command {
         klamm log dump klamm-data/__cluster_metadata-0/*.log -o json\n  \
         klamm log dump klamm-data/orders-0/*.index")]
     Dump(Dump),
+    /// Read and decode everything in log directories, and say what is wrong and what helps. Ends
+    /// with 0 if all is sound, 1 if something is damaged, 2 if it cannot be looked at.
+    #[command(after_help = "Examples:\n  \
+        klamm log verify klamm-data\n  \
+        klamm log verify klamm-data/orders-0 -o json")]
+    Verify(verify::Verify),
+    /// Write indexes anew from the batches, of a directory that no node uses.
+    #[command(after_help = "Examples:\n  \
+        klamm log repair-index klamm-data/orders-0\n  \
+        klamm log repair-index klamm-data/orders-0/00000000000000000000.log")]
+    RepairIndex(repair::RepairIndex),
 }
 
 #[derive(Debug, Args)]
@@ -60,7 +74,11 @@ struct Dump {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Outcome {
-    let Command::Dump(arguments) = arguments.command;
+    let arguments = match arguments.command {
+        Command::Dump(arguments) => arguments,
+        Command::Verify(arguments) => return verify::run(&arguments),
+        Command::RepairIndex(arguments) => return repair::run(&arguments),
+    };
     let mut printer = Printer { out: BufWriter::new(io::stdout()), form: arguments.output.form };
     for path in &arguments.files {
         dump(&arguments, path, &mut printer)?;

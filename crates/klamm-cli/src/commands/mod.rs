@@ -21,6 +21,10 @@ pub(crate) type Outcome = Result<(), Failure>;
 pub(crate) enum Failure {
     /// One line that says what happened and what to do.
     Told(String),
+    /// What was asked for was done, and something is wrong: the output says what.
+    Found,
+    /// It could not be done at all: one line that says why.
+    CannotRun(String),
     /// Who read our output has gone: that is their right, and nothing is said.
     BrokenPipe,
 }

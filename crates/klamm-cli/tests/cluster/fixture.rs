@@ -60,6 +60,13 @@ impl Cluster {
         Self { node: Some(node), dir, address }
     }
 
+    /// Ends the node; its files stay.
+    pub(crate) fn stop(&mut self) {
+        if let Some(node) = self.node.take() {
+            node.stop();
+        }
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.0.join("data")
     }
@@ -104,9 +111,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Some(node) = self.node.take() {
-            node.stop();
-        }
+        self.stop();
     }
 }
 

@@ -7,5 +7,6 @@ mod consumers;
 mod demo;
 mod fixture;
 mod groups;
+mod log;
 mod producers;
 mod storage;

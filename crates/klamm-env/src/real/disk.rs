@@ -206,6 +206,12 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn forget_cached(&self, position: u64, len: u64) {
+        let len = std::num::NonZeroU64::new(len);
+        // POSIX_FADV_DONTNEED; a file system without it keeps what it has.
+        let _wish = rustix::fs::fadvise(&self.0, position, len, rustix::fs::Advice::DontNeed);
+    }
+
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.as_fd())
     }

@@ -18,6 +18,7 @@ use super::state::Candidate;
 use super::swap::{Step, Swap};
 use super::target::{Target, remove_cleaned};
 use super::transactions::{Need, Transactions};
+use crate::config::Durability;
 use crate::error::LogError;
 use crate::log::Log;
 use crate::names::{INDEX_SUFFIX, TIME_INDEX_SUFFIX};
@@ -151,7 +152,8 @@ impl Cleaner {
         now: Timestamp,
         pace: &mut dyn Pace,
     ) -> Result<CleanReport, CleanError> {
-        let last_records = owner.with_log(|log| log.last_records().collect());
+        let stable = plan.last_stable_offset;
+        let last_records = owner.with_log(|log| log.last_records(stable).collect());
         let delete_retention_ms = log.config.delete_retention_ms;
         let mut run = Run {
             owner,
@@ -170,7 +172,7 @@ impl Cleaner {
         run.report.keys_utilization = keys.utilization();
         run.report.cleaned_to = keys.latest_offset().plus(1);
         let within = segments.partition_point(|s| s.base_offset < run.report.cleaned_to);
-        run.make_durable(&segments[..within], plan)?;
+        run.make_durable(plan)?;
         self.rewrite(&mut run, &segments[..within], &keys)?;
         run.note_cleaned()?;
         Ok(run.report)
@@ -363,13 +365,21 @@ impl<L: LogOwner> Run<'_, L> {
         Transactions::new(self.aborted.iter().filter(is_near).copied().collect())
     }
 
-    /// A record goes because a newer one of its key is there: the newer one must not be lost.
-    fn make_durable(&self, segments: &[Arc<Segment>], plan: &Assessment) -> Result<(), CleanError> {
-        if self.report.cleaned_to <= self.log.view.synced_offset() {
+    /// A record goes because a newer one of its key is there, whose transaction is committed: the
+    /// newer one must not be lost, nor the marker, which may lie in a segment that is not cleaned.
+    fn make_durable(&self, plan: &Assessment) -> Result<(), CleanError> {
+        let view = &self.log.view;
+        let synced = view.synced_offset();
+        // Where only what is synced is committed, a marker that is not has decided nothing.
+        let is_in_memory = self.log.config.durability == Durability::PageCache;
+        let counts = if is_in_memory { view.log_end_offset() } else { plan.last_stable_offset };
+        if counts <= synced {
             return Ok(());
         }
-        let dirty = segments.partition_point(|s| s.base_offset <= plan.first_dirty_offset);
-        for segment in &segments[dirty.saturating_sub(1)..] {
+        let segments = &self.log.segments;
+        let first = plan.first_dirty_offset.min(synced);
+        let first = segments.partition_point(|s| s.base_offset <= first).saturating_sub(1);
+        for segment in &segments[first..] {
             let path = segment.path(crate::names::LOG_SUFFIX);
             if let Err(error) = segment.file().and_then(|file| file.sync()) {
                 self.owner.with_log(Log::on_sync_failed);

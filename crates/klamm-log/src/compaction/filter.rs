@@ -18,13 +18,30 @@ use klamm_records::{
 use super::keys::{AT_ONCE, KeyOffsets};
 use super::rewrite::{RewriteError, Rewriter, Survivors, write_empty};
 use super::transactions::{Control, Need, Transactions};
+use crate::seeded_bugs::{SeededBug, is_seeded};
 
 /// What is remembered of a producer that is still active (Kafka: `LastRecord`): the batch with
 /// its last sequence number, or, after a marker alone, its epoch, must not be forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LastRecord {
-    pub(super) data_offset: Option<Offset>,
+    pub(super) data: LastData,
     pub(super) epoch: ProducerEpoch,
+}
+
+/// Which batch has a producer's last sequence number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastData {
+    /// It has sent none since its last marker.
+    Nothing,
+    /// The one that ends here, or, once what is not committed was cut off, there.
+    At {
+        /// Of all.
+        last: Offset,
+        /// Of those that nobody can cut off any more.
+        stable: Offset,
+    },
+    /// Those that are remembered may all be cut off: any may be it then.
+    Any,
 }
 
 /// What the decisions of one run go by.
@@ -98,6 +115,7 @@ impl<'a> Filter<'a> {
         let if_empty = if self.is_last_of_producer(batch) { IfEmpty::Keep } else { if_empty };
         let is_gone = need == Need::Obsolete
             && (!is_control || batch.delete_horizon().is_some_and(|at| at <= self.rules.now));
+        let is_gone = is_gone || (is_control && is_seeded(SeededBug::MarkerDropped));
         if is_gone || batch.record_count == 0 {
             self.nothing_left(batch, if_empty, out);
             return Ok(());
@@ -116,9 +134,11 @@ impl<'a> Filter<'a> {
     fn is_last_of_producer(&self, header: &BatchHeader) -> bool {
         let Some(producer) = header.producer else { return false };
         let last = self.rules.last_records.get(&producer.id);
-        last.is_some_and(|last| match last.data_offset {
-            Some(offset) => header.last_offset() == offset,
-            None => header.attributes.is_control() && producer.epoch == last.epoch,
+        let is_control = header.attributes.is_control();
+        last.is_some_and(|known| match known.data {
+            LastData::At { last, stable } => [last, stable].contains(&header.last_offset()),
+            LastData::Any => !is_control,
+            LastData::Nothing => is_control && producer.epoch == known.epoch,
         })
     }
 
@@ -300,7 +320,8 @@ impl Walk<'_> {
             seen.without_key += 1;
             return false;
         };
-        let is_over = self.header.delete_horizon().is_some_and(|at| at <= self.rules.now);
+        let is_over = self.header.delete_horizon().is_some_and(|at| at <= self.rules.now)
+            || is_seeded(SeededBug::TombstoneDroppedEarly);
         if question.is_tombstone && is_over {
             return false;
         }

@@ -37,6 +37,8 @@ pub struct Assessment {
     pub first_dirty_offset: Offset,
     /// Nothing from here on may be cleaned yet; the start of a segment.
     pub first_uncleanable_offset: Offset,
+    /// Up to here every transaction was decided, and records committed.
+    pub last_stable_offset: Offset,
     /// Bytes of segments that begin below the first.
     pub clean_bytes: u64,
     /// Bytes of segments between the two.
@@ -118,6 +120,7 @@ impl LogFacts<'_> {
         Assessment {
             first_dirty_offset,
             first_uncleanable_offset,
+            last_stable_offset: self.last_stable_offset,
             clean_bytes: bytes(&|s| s.base_offset < first_dirty_offset),
             cleanable_bytes: bytes(&|s| {
                 s.base_offset >= from && s.base_offset < first_uncleanable_offset
@@ -274,6 +277,7 @@ mod tests {
         let log = |clean_bytes, cleanable_bytes| Assessment {
             first_dirty_offset: Offset(0),
             first_uncleanable_offset: Offset(1),
+            last_stable_offset: Offset(1),
             clean_bytes,
             cleanable_bytes,
             overdue_ms: 0,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use klamm_env::Disk;
 use klamm_model::{Offset, Timestamp};
 
-use super::filter::LastRecord;
+use super::filter::{LastData, LastRecord};
 use super::plan::{Assessment, LogFacts, SegmentFacts};
 use super::swap::Swap;
 use crate::config::LogConfig;
@@ -82,12 +82,22 @@ impl Log {
         self.compaction.is_closed = true;
     }
 
+    /// What is remembered of producers, if nothing below `stable` can be cut off or lost.
     pub(super) fn last_records(
         &self,
+        stable: Offset,
     ) -> impl Iterator<Item = (klamm_model::ProducerId, LastRecord)> {
-        self.producers.iter().map(|(id, entry)| {
-            let data_offset = entry.batches.back().map(|batch| batch.last_offset);
-            (id, LastRecord { data_offset, epoch: entry.epoch })
+        self.producers.iter().map(move |(id, entry)| {
+            let mut offsets = entry.batches.iter().rev().map(|batch| batch.last_offset);
+            let data = match offsets.next() {
+                None => LastData::Nothing,
+                Some(last) if last < stable => LastData::At { last, stable: last },
+                Some(last) => match offsets.find(|offset| *offset < stable) {
+                    Some(stable) => LastData::At { last, stable },
+                    None => LastData::Any,
+                },
+            };
+            (id, LastRecord { data, epoch: entry.epoch })
         })
     }
 }

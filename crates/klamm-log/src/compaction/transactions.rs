@@ -83,13 +83,18 @@ impl Transactions {
         self.begin_up_to(header.last_offset());
         let Some(producer) = header.producer else { return Need::Needed };
         let is_needed = match control {
-            Control::Abort => match self.aborted.remove(&producer.id) {
-                Some(aborted) if aborted.has_batches => {
-                    self.kept.push(aborted.transaction);
-                    true
+            Control::Abort => {
+                // The index forgets what ended below the log's start. A batch of it may be there
+                // for its sequence number: without the marker its transaction would seem open.
+                let has_forgotten = self.committed.remove(&producer.id);
+                match self.aborted.remove(&producer.id) {
+                    Some(aborted) if aborted.has_batches => {
+                        self.kept.push(aborted.transaction);
+                        true
+                    }
+                    _ => has_forgotten,
                 }
-                _ => false,
-            },
+            }
             Control::Commit => self.committed.remove(&producer.id),
             Control::Empty => false,
             Control::Other => true,
@@ -180,6 +185,15 @@ mod tests {
         assert_eq!(t.on_data(&header(1, 20)), Need::Obsolete);
         assert_eq!(t.on_control(&header(1, 22), Control::Abort), Need::Needed);
         assert_eq!(t.take_kept(), [aborted(1, 20, 22)]);
+    }
+
+    #[test]
+    fn the_marker_of_an_abort_that_the_index_has_forgotten_stays_while_its_batches_do() {
+        let mut t = Transactions::new(Vec::new());
+        assert_eq!(t.on_data(&header(1, 10)), Need::Needed);
+        assert_eq!(t.on_control(&header(1, 12), Control::Abort), Need::Needed);
+        assert_eq!(t.on_control(&header(1, 13), Control::Abort), Need::Obsolete);
+        assert_eq!(t.take_kept(), []);
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(crate) fn clean() -> Opening {
         recovery_point: Offset::ZERO,
         log_start_offset: Offset::ZERO,
         mark: None,
+        cleaned_to: None,
     }
 }
 

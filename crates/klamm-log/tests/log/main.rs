@@ -18,3 +18,4 @@ mod producers;
 mod readers;
 mod recovery;
 mod verification;
+mod verify;

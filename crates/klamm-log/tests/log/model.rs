@@ -184,6 +184,7 @@ impl World {
             recovery_point: Offset(self.synced),
             log_start_offset: Offset(self.start),
             mark: self.mark,
+            cleaned_to: None,
         };
         let disk = as_disk(&self.disk);
         self.log = Log::open(&disk, &dir(), small(), opening, NOW).unwrap().0;

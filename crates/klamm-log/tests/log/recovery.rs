@@ -276,7 +276,12 @@ fn a_torn_topic_id_is_none_and_a_wrong_one_is_an_error() {
     };
     assert!(read(b"").unwrap().is_none());
     assert!(read(&[0; 43]).unwrap().is_none());
-    for wrong in [&b"version: 0\n"[..], b"version: 1\ntopic_id: x", b"garbage", &[0xff; 43]] {
+    for torn in [&b"vers"[..], b"version: 0\n", b"version: 0\ntopic_id: AAAA"] {
+        assert!(read(torn).unwrap().is_none());
+    }
+    for wrong in
+        [&b"version: 0\ntopic_id: x!"[..], b"version: 1\ntopic_id: x", b"garbage", &[0xff; 43]]
+    {
         assert!(read(wrong).is_err());
     }
 }

@@ -121,6 +121,7 @@ fn open_log(
         recovery_point: start,
         log_start_offset: Offset::ZERO,
         mark: None,
+        cleaned_to: None,
     };
     let log = match Log::open(disk, dir, config.clone(), opening, wall) {
         // Damage that the snapshot makes good.
@@ -143,8 +144,13 @@ fn open_log(
             disk.remove_file(&path).map_err(RaftError::io(&path))?;
         }
     }
-    let opening =
-        Opening { was_clean: false, recovery_point: start, log_start_offset: start, mark: None };
+    let opening = Opening {
+        was_clean: false,
+        recovery_point: start,
+        log_start_offset: start,
+        mark: None,
+        cleaned_to: None,
+    };
     Ok(Log::open(disk, dir, config, opening, wall)?.0)
 }
 

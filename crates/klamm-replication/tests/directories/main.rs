@@ -9,5 +9,6 @@ mod close;
 mod disk;
 mod failures;
 mod node;
+mod scrub;
 mod start;
 mod topic_ids;

@@ -10,7 +10,7 @@ use klamm_records::{batches, layout};
 
 use super::check::{self, Finding, ensure};
 use super::model::Model;
-use super::world::{Ending, World, partition_path};
+use super::world::{Ending, Mix, World, partition_path};
 use super::{Violation, run};
 use crate::damage::Damage;
 use crate::disk::{DeviceFault, SimDisk};
@@ -86,7 +86,7 @@ impl Case {
 /// The promise that was broken.
 pub fn damage(seed: u64, stop: Stop) -> Result<Tally, Violation> {
     let mut tally = Tally::default();
-    run(seed, 1, |world| {
+    run(seed, Mix::Plain(1), |world| {
         world.open_in_peace();
         work(world, stop)?;
         let whole = world.disk.clone();
@@ -114,7 +114,7 @@ pub fn damage(seed: u64, stop: Stop) -> Result<Tally, Violation> {
 /// The promise that was broken.
 pub fn device(seed: u64, nth: u64, fault: DeviceFault) -> Result<Tally, Violation> {
     let mut tally = Tally::default();
-    run(seed, 1, |world| {
+    run(seed, Mix::Plain(1), |world| {
         world.open_in_peace();
         world.disk.fail_page_write(nth, fault);
         for _ in 0..STEPS {

@@ -4,7 +4,10 @@
 //! campaign gives the first [`Violation`], whose text replays it.
 
 mod check;
+mod compacted;
+mod compaction;
 mod corruption;
+mod deletion;
 mod model;
 mod small;
 mod steps;
@@ -19,7 +22,8 @@ pub use small::small_files;
 
 use crate::disk::{Call, SimDisk};
 use crate::random::Seeded;
-use world::{Ending, World};
+pub use world::CompactionTally;
+use world::{Ending, Mix, World};
 
 /// A promise that was broken.
 #[derive(Debug, Clone)]
@@ -47,14 +51,10 @@ const STEPS: usize = 90;
 const RECORDED_STEPS: usize = 45;
 
 /// Runs `work` on a world; a panic is a violation too.
-fn run(
-    seed: u64,
-    partitions: usize,
-    work: impl FnOnce(&mut World) -> Result<(), String>,
-) -> Outcome {
+fn run(seed: u64, mix: Mix, work: impl FnOnce(&mut World) -> Result<(), String>) -> Outcome {
     let mut story = Vec::new();
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = World::start(seed, partitions)?;
+        let mut world = World::start(seed, mix)?;
         let result = work(&mut world);
         story = std::mem::take(&mut world.story);
         result.map(|()| world)
@@ -74,9 +74,9 @@ type Outcome = Result<World, Violation>;
 ///
 /// # Errors
 /// The promise that was broken.
-pub fn random(seed: u64) -> Result<(), Violation> {
+pub fn random(seed: u64) -> Result<CompactionTally, Violation> {
     let partitions = 1 + (seed % 3) as usize;
-    run(seed, partitions, |world| {
+    run(seed, Mix::Any(partitions), |world| {
         let mut plan = world.random.fork();
         let steps = plan.below(STEPS);
         for _ in 0..steps {
@@ -96,7 +96,7 @@ pub fn random(seed: u64) -> Result<(), Violation> {
         }
         finish(world)
     })
-    .map(drop)
+    .map(|world| world.tally)
 }
 
 fn inject(disk: &SimDisk, plan: &mut Seeded) {
@@ -129,7 +129,7 @@ fn finish(world: &mut World) -> Result<(), String> {
 /// # Errors
 /// It breaks a promise even without a crash.
 pub fn recorded_changes(seed: u64) -> Result<u64, Violation> {
-    let world = run(seed, 2, |world| {
+    let world = run(seed, Mix::Any(2), |world| {
         world.open_in_peace();
         world.work(RECORDED_STEPS)
     })?;
@@ -141,7 +141,7 @@ pub fn recorded_changes(seed: u64) -> Result<u64, Violation> {
 /// # Errors
 /// The promise that was broken.
 pub fn crash_after(seed: u64, n: u64) -> Result<(), Violation> {
-    let mut outcome = run(seed, 2, |world| {
+    let mut outcome = run(seed, Mix::Any(2), |world| {
         world.open_in_peace();
         let before = world.disk.changes();
         world.disk.power_off_after(n.saturating_sub(before));
@@ -176,7 +176,7 @@ pub fn full_after(seed: u64, bytes: u64) -> Result<bool, Violation> {
 /// Whether the failure came to pass.
 fn with_failure(seed: u64, prepare: impl FnOnce(&SimDisk)) -> Result<bool, Violation> {
     let mut has_failed = false;
-    run(seed, 2, |world| {
+    run(seed, Mix::Any(2), |world| {
         world.open_in_peace();
         prepare(&world.disk);
         world.work(RECORDED_STEPS * 2)?;

@@ -13,9 +13,36 @@ pub(crate) enum Interrupted {
     StartingAnew(i64),
 }
 
+/// What the cleaner was given of a compacted partition.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Compaction {
+    /// When it ran.
+    pub(crate) runs: Vec<i64>,
+    pub(crate) delete_retention_ms: i64,
+    /// Nothing from here on was ever given to it.
+    pub(crate) handed_over: i64,
+    /// So much was committed when it ran last: nobody cuts below.
+    pub(crate) committed: i64,
+    /// A run failed: it is left alone until the next life.
+    pub(crate) is_uncleanable: bool,
+}
+
+impl Compaction {
+    /// Whether a tombstone or marker of that age may be gone: the first run that met it gave it
+    /// a delete horizon at the earliest, and a later one found that over (KIP-534).
+    pub(crate) fn may_forget(&self, runs_before: usize) -> bool {
+        let Some(first) = self.runs.get(runs_before) else { return false };
+        self.runs.last().is_some_and(|last| *last >= first + self.delete_retention_ms)
+    }
+}
+
 /// A partition.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
+    /// Which topic's it is: a topic that is made again has another id.
+    pub(crate) topic_id: u128,
+    /// Of a compacted partition; then the log may hold less than `batches`.
+    pub(crate) compaction: Option<Compaction>,
     /// What was appended and not cut off again, also what is below the start.
     pub(crate) batches: Vec<Stored>,
     pub(crate) start: i64,
@@ -61,6 +88,8 @@ pub(crate) const WINDOW: usize = 5;
 impl Model {
     pub(crate) fn new() -> Self {
         Self {
+            topic_id: 0x5eed,
+            compaction: None,
             batches: Vec::new(),
             start: 0,
             start_min: 0,
@@ -75,8 +104,9 @@ impl Model {
         }
     }
 
-    pub(crate) fn push(&mut self, batch: Stored) {
+    pub(crate) fn push(&mut self, mut batch: Stored) {
         self.end = batch.next();
+        batch.runs_before = self.compaction.as_ref().map_or(0, |compaction| compaction.runs.len());
         self.batches.push(batch);
     }
 
@@ -92,12 +122,31 @@ impl Model {
         self.acked = self.acked.min(end);
         self.synced_max = self.synced_max.min(end);
         self.remembered_from = end;
+        self.hand_back(end);
+    }
+
+    /// What is appended at `end` next was not given to the cleaner.
+    fn hand_back(&mut self, end: i64) {
+        if let Some(compaction) = &mut self.compaction {
+            compaction.handed_over = compaction.handed_over.min(end);
+            compaction.committed = compaction.committed.min(end);
+        }
+    }
+
+    /// The partition of a topic that was deleted and made again.
+    pub(crate) fn make_again(&self) -> Self {
+        let retention = self.compaction.as_ref().map(|c| c.delete_retention_ms);
+        let compaction = retention
+            .map(|delete_retention_ms| Compaction { delete_retention_ms, ..Compaction::default() });
+        let topic_id = self.topic_id + 1;
+        Self { topic_id, compaction, leader_epoch: self.leader_epoch, ..Self::new() }
     }
 
     pub(crate) fn start_anew(&mut self, offset: i64) {
         self.batches.clear();
         (self.start, self.start_max, self.end) = (offset, offset, offset);
         (self.acked, self.synced_max, self.remembered_from) = (offset, offset, offset);
+        self.hand_back(offset);
     }
 
     /// Producers and aborted transactions, by a replay of the batches.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::check::{self, Finding, ensure};
 use super::corruption::serve;
 use super::model::Model;
-use super::world::{World, partition_path, root};
+use super::world::{Mix, World, partition_path, root};
 use super::{Violation, run};
 use crate::disk::SimDisk;
 use crate::random::Seeded;
@@ -37,7 +37,7 @@ struct Found {
 /// # Errors
 /// The promise that was broken.
 pub fn small_files(seed: u64) -> Result<(), Violation> {
-    run(seed, 1, |world| {
+    run(seed, Mix::Plain(1), |world| {
         world.open_in_peace();
         let old = settle(world)?;
         let new = settle(world)?;

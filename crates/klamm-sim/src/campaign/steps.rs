@@ -8,7 +8,7 @@ use klamm_records::ValidBatch;
 
 use super::check::{Finding, ensure};
 use super::model::Interrupted;
-use super::stored::{Draft, NOW, Purpose, Stored, Writer};
+use super::stored::{Draft, NOW, Purpose, Stored, Wish, Writer};
 use super::world::{Ending, World};
 
 /// Producers without transactions, then those with.
@@ -16,7 +16,7 @@ const IDEMPOTENT: std::ops::RangeInclusive<i64> = 1..=3;
 const TRANSACTIONAL: std::ops::RangeInclusive<i64> = 4..=6;
 
 /// How often each step is taken, and what it is.
-const STEPS: [(usize, Step); 21] = [
+const STEPS: [(usize, Step); 23] = [
     (22, World::append_plain),
     (14, World::append_idempotent),
     (8, World::send_again),
@@ -36,6 +36,8 @@ const STEPS: [(usize, Step); 21] = [
     (4, World::retain),
     (2, World::remove_doomed),
     (3, World::next_leader_epoch),
+    (9, World::compact),
+    (1, World::make_topic_again),
     (LIFE_ENDS[0], World::close_and_reopen),
     (LIFE_ENDS[1], World::lose_process),
 ];
@@ -102,9 +104,10 @@ impl World {
         Writer { id, epoch: known.epoch, sequence }
     }
 
-    fn draft(&mut self, writer: Option<Writer>, purpose: Purpose) -> Draft {
+    fn draft(&mut self, i: usize, writer: Option<Writer>, purpose: Purpose) -> Draft {
         let count = 1 + self.random.below(4);
-        Draft::data(&mut self.random, count, writer, purpose)
+        let is_keyed = self.models[i].compaction.is_some();
+        Draft::data(&mut self.random, Wish { count, writer, purpose, is_keyed })
     }
 
     /// Appends a batch that the log must take.
@@ -151,21 +154,21 @@ impl World {
     }
 
     fn append_plain(&mut self, i: usize) -> Finding {
-        let draft = self.draft(None, Purpose::Data);
+        let draft = self.draft(i, None, Purpose::Data);
         self.append(i, &draft, Origin::Client)
     }
 
     fn append_idempotent(&mut self, i: usize) -> Finding {
         let id = self.pick_producer(IDEMPOTENT);
         let writer = self.next_writer(i, id);
-        let draft = self.draft(Some(writer), Purpose::Data);
+        let draft = self.draft(i, Some(writer), Purpose::Data);
         self.append(i, &draft, Origin::Client)
     }
 
     fn append_transactional(&mut self, i: usize) -> Finding {
         let id = self.pick_producer(TRANSACTIONAL);
         let writer = self.next_writer(i, id);
-        let draft = self.draft(Some(writer), Purpose::Transaction);
+        let draft = self.draft(i, Some(writer), Purpose::Transaction);
         self.append(i, &draft, Origin::Client)
     }
 
@@ -220,7 +223,7 @@ impl World {
         };
         let last = known.batches.last().map_or(0, |(_, last, _)| *last);
         let writer = Writer { id, epoch: known.epoch, sequence: last + 2 };
-        let draft = self.draft(Some(writer), Purpose::Data);
+        let draft = self.draft(i, Some(writer), Purpose::Data);
         match self.send(i, &draft, Origin::Client)? {
             Err(AppendError::Sequence(_)) => Ok(()),
             Err(AppendError::Disk(_)) if self.models[i].is_closed => Ok(()),
@@ -237,7 +240,7 @@ impl World {
             let id = self.pick_producer(IDEMPOTENT);
             let writer = self.next_writer(i, id);
             let writer = Some(writer).filter(|_| !self.random.one_in(2));
-            let draft = self.draft(writer, Purpose::Data);
+            let draft = self.draft(i, writer, Purpose::Data);
             let model = &mut self.models[i];
             let stored = draft.at(model.end, model.leader_epoch);
             bytes.extend_from_slice(&stored.draft.bytes);
@@ -247,7 +250,7 @@ impl World {
         self.say(|| format!("{i}: follow to {end}"));
         if self.random.one_in(3) {
             // The answer of a leader may end in the middle of a batch.
-            let draft = self.draft(None, Purpose::Data).at(end, self.models[i].leader_epoch);
+            let draft = self.draft(i, None, Purpose::Data).at(end, self.models[i].leader_epoch);
             bytes.extend_from_slice(
                 &draft.draft.bytes[..self.random.below(draft.draft.bytes.len())],
             );
@@ -267,7 +270,7 @@ impl World {
         }
     }
 
-    fn roll(&mut self, i: usize) -> Finding {
+    pub(crate) fn roll(&mut self, i: usize) -> Finding {
         self.say(|| format!("{i}: roll"));
         let result = self.log(i)?.roll(NOW);
         self.allowed(i, result).map(drop)
@@ -340,6 +343,8 @@ impl World {
         // A batch around the start stays: brokers do not cut below what they have deleted.
         let first = model.batches.iter().find(|batch| batch.next() > model.start);
         let low = first.map_or(model.end, |batch| batch.next());
+        // Nor what was committed; a cleaner is given nothing else.
+        let low = low.max(model.compaction.as_ref().map_or(0, |c| c.committed));
         let end = model.end;
         let offset = self.random.between(low.max(end - 12), end);
         let cut = self.models[i].end_of_cut(offset);
@@ -358,6 +363,11 @@ impl World {
     fn take_back(&mut self, i: usize, offset: i64) -> Result<bool, String> {
         self.models[i].acked = self.models[i].acked.min(offset);
         self.log(i)?.lower_to(Offset(offset));
+        let is_compacted = self.models[i].compaction.is_some();
+        if is_compacted && !self.write_cleaner_offsets() {
+            self.is_offline |= self.disk.failed_syncs() > 0;
+            return Ok(false);
+        }
         self.write_checkpoints()
     }
 

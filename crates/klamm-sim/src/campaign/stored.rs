@@ -28,11 +28,35 @@ pub(crate) enum Purpose {
     Marker { is_abort: bool, coordinator_epoch: i32 },
 }
 
+/// A record of a producer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// Only where the partition is compacted.
+    pub(crate) key: Option<Vec<u8>>,
+    /// `None` is a tombstone.
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// What a batch of records is to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish {
+    pub(crate) count: usize,
+    pub(crate) writer: Option<Writer>,
+    pub(crate) purpose: Purpose,
+    /// Its records have keys, and some are tombstones.
+    pub(crate) is_keyed: bool,
+}
+
+/// Keys of a compacted partition: few, so that records replace each other.
+const KEYS: usize = 9;
+
 /// A batch before it has a place.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) bytes: Vec<u8>,
     pub(crate) timestamps: Vec<i64>,
+    /// Of its records; a marker has none.
+    pub(crate) contents: Vec<Content>,
     pub(crate) writer: Option<Writer>,
     pub(crate) purpose: Purpose,
 }
@@ -43,16 +67,14 @@ pub(crate) struct Stored {
     pub(crate) base: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) draft: Draft,
+    /// The runs of the cleaner that there had been when it was appended.
+    pub(crate) runs_before: usize,
 }
 
 impl Draft {
-    /// A batch of `count` records with values that nobody has seen before.
-    pub(crate) fn data(
-        random: &mut Seeded,
-        count: usize,
-        writer: Option<Writer>,
-        purpose: Purpose,
-    ) -> Self {
+    /// A batch of records with values that nobody has seen before.
+    pub(crate) fn data(random: &mut Seeded, wish: Wish) -> Self {
+        let Wish { count, writer, purpose, is_keyed } = wish;
         let lz4 = Compression::with_level(Codec::Lz4, 1).unwrap_or(Compression::NONE);
         let mut builder = BatchBuilder::new(BatchOptions {
             compression: if random.one_in(6) { lz4 } else { Compression::NONE },
@@ -60,26 +82,21 @@ impl Draft {
             is_transactional: purpose == Purpose::Transaction,
             ..BatchOptions::default()
         });
-        let mut timestamps = Vec::with_capacity(count);
+        let (mut timestamps, mut contents) = (Vec::with_capacity(count), Vec::new());
         for i in 0..count {
             let timestamp = NOW.0 + random.between(-50, 400);
             timestamps.push(timestamp);
-            let len = match random.below(30) {
-                // At most one large one, so that the batch fits into the smallest segment.
-                0 if i == 0 => 3000 + random.below(2500),
-                0..4 => random.below(600),
-                _ => random.below(120),
-            };
-            let mut value = random.bits().to_be_bytes().to_vec();
-            value.resize(8 + len, (random.bits() % 251) as u8);
+            let content = Content::new(random, i == 0, is_keyed);
             builder.push(RecordToAppend {
                 timestamp: Timestamp(timestamp),
-                value: Some(&value),
+                key: content.key.as_deref(),
+                value: content.value.as_deref(),
                 ..RecordToAppend::default()
             });
+            contents.push(content);
         }
         let bytes = builder.build().expect("lz4 compresses anything");
-        Self { bytes, timestamps, writer, purpose }
+        Self { bytes, timestamps, contents, writer, purpose }
     }
 
     /// The end of a producer's transaction.
@@ -88,6 +105,7 @@ impl Draft {
         Self {
             bytes: marker.batch(ProducerId(id), ProducerEpoch(epoch), NOW),
             timestamps: vec![NOW.0],
+            contents: Vec::new(),
             writer: Some(Writer { id, epoch, sequence: -1 }),
             purpose: Purpose::Marker { is_abort, coordinator_epoch },
         }
@@ -98,7 +116,25 @@ impl Draft {
         let mut batch = ValidBatch::own(&self.bytes).expect("it was just built");
         batch.place(Offset(base), LeaderEpoch(leader_epoch));
         self.bytes = batch.parts().concat();
-        Stored { base, leader_epoch, draft: self }
+        Stored { base, leader_epoch, draft: self, runs_before: 0 }
+    }
+}
+
+impl Content {
+    fn new(random: &mut Seeded, is_first: bool, is_keyed: bool) -> Self {
+        let len = match random.below(30) {
+            // At most one large one, so that the batch fits into the smallest segment.
+            0 if is_first => 3000 + random.below(2500),
+            0..4 => random.below(600),
+            _ => random.below(120),
+        };
+        let mut value = random.bits().to_be_bytes().to_vec();
+        value.resize(8 + len, (random.bits() % 251) as u8);
+        if !is_keyed {
+            return Self { key: None, value: Some(value) };
+        }
+        let key = Some(format!("key-{}", random.below(KEYS)).into_bytes());
+        Self { key, value: Some(value).filter(|_| !random.one_in(4)) }
     }
 }
 

@@ -10,21 +10,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use klamm_env::Disk;
 use klamm_log::{
-    Cleanup, FoundPartition, Log, LogConfig, LogDir, LogError, MetaProperties, Opening, SyncTicket,
-    names,
+    Cleanup, ClosedLog, Durability, FoundPartition, Log, LogConfig, LogDir, LogError,
+    MetaProperties, OffsetCheckpoint, Opening, SyncTicket, names,
 };
 use klamm_model::{DirectoryId, NodeId, Offset, TopicId, TopicPartition, Uuid};
 
 use super::check::{self, Finding, ensure};
-use super::model::{Interrupted, Model};
+use super::model::{Compaction, Interrupted, Model};
 use super::stored::NOW;
 use crate::disk::SimDisk;
 use crate::random::Seeded;
 
 const NODE: NodeId = NodeId(1);
 const TOPIC: &str = "t";
-const TOPIC_ID: TopicId = Uuid(0x5eed);
 
 /// How often an opening is interrupted before it is let through.
 const INTERRUPTIONS_MAX: usize = 3;
@@ -47,6 +47,41 @@ pub(crate) struct Node {
     pub(crate) logs: Vec<Log>,
 }
 
+/// How partitions of a world treat old records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mix {
+    /// So many, none of them compacted, and of one topic all the time.
+    Plain(usize),
+    /// So many, each of them compacted or not by chance; topics are deleted and made again.
+    Any(usize),
+}
+
+/// What the cleaner did in a campaign.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CompactionTally {
+    /// Runs that came to their end.
+    pub runs: u64,
+    /// Runs that were stopped, or met a disk that failed.
+    pub ended_early: u64,
+    /// Records that went.
+    pub records_removed: u64,
+    /// Logs that slept after an orderly stop.
+    pub asleep: u64,
+    /// Topics that were deleted and made again.
+    pub topics_made_again: u64,
+}
+
+impl CompactionTally {
+    /// Adds another one.
+    pub fn add(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.ended_early += other.ended_early;
+        self.records_removed += other.records_removed;
+        self.asleep += other.asleep;
+        self.topics_made_again += other.topics_made_again;
+    }
+}
+
 /// Everything of one seed.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -63,7 +98,16 @@ pub(crate) struct World {
     pub(crate) story: Vec<String>,
     /// A sync failed: nothing in the directory is synced again.
     pub(crate) is_offline: bool,
+    /// By the clock that the cleaner goes by.
+    pub(crate) now_ms: i64,
+    /// What the cleaner came to.
+    pub(crate) tally: CompactionTally,
+    /// Directories of deleted topics that wait for their removal.
+    pub(crate) doomed: Vec<PathBuf>,
+    /// Of the life that runs, or ran last.
+    broker_epoch: i64,
     interrupts_openings: bool,
+    pub(crate) mix: Mix,
     /// Somebody has damaged files: they may say less than was durable.
     pub(crate) is_damaged: bool,
 }
@@ -76,8 +120,16 @@ pub(crate) fn partition_path(i: usize) -> PathBuf {
     root().join(names::partition_dir(TOPIC, partition_index(i)))
 }
 
-fn partition_index(i: usize) -> i32 {
+pub(crate) fn partition_index(i: usize) -> i32 {
     i32::try_from(i).expect("there are few partitions")
+}
+
+pub(crate) fn partition_name(i: usize) -> TopicPartition {
+    TopicPartition::new(TOPIC, partition_index(i))
+}
+
+fn cleaner_offsets() -> OffsetCheckpoint {
+    OffsetCheckpoint::new(root().join(names::CLEANER_OFFSETS))
 }
 
 /// Small segments and indexes, so that few records show much.
@@ -94,12 +146,31 @@ fn config(random: &mut Seeded) -> LogConfig {
     }
 }
 
+/// Makes a partition a compacted one, or leaves it as it is.
+fn compacted(random: &mut Seeded, mix: Mix, config: &mut LogConfig) -> Option<Compaction> {
+    let is_compacted = match mix {
+        Mix::Plain(_) => false,
+        Mix::Any(_) => random.one_in(2),
+    };
+    if !is_compacted {
+        return None;
+    }
+    config.cleanup = Cleanup { delete: random.one_in(3), compact: true };
+    config.durability = *random.pick(&[Durability::Synced, Durability::PageCache]);
+    config.delete_retention_ms = *random.pick(&[0, 500, 3000]);
+    // Small ones, so that there is something to clean.
+    config.segment_bytes = *random.pick(&[7000, 8 * 1024, 9_000]);
+    let delete_retention_ms = config.delete_retention_ms;
+    Some(Compaction { delete_retention_ms, ..Compaction::default() })
+}
+
 impl World {
-    /// A formatted disk with `partitions` empty partitions.
+    /// A formatted disk with empty partitions.
     ///
     /// # Errors
     /// The first thing that went wrong: nothing may.
-    pub(crate) fn start(seed: u64, partitions: usize) -> Result<Self, String> {
+    pub(crate) fn start(seed: u64, mix: Mix) -> Result<Self, String> {
+        let (Mix::Plain(partitions) | Mix::Any(partitions)) = mix;
         let mut random = Seeded::new(seed);
         let disk = SimDisk::new(random.bits());
         let meta = MetaProperties {
@@ -110,18 +181,29 @@ impl World {
         LogDir::format(&disk, &root(), &meta, NOW).map_err(|e| e.to_string())?;
         // Whoever formats a disk waits until it is done.
         let disk = disk.crash_with(crate::Fate::Everything, 0);
-        let configs = (0..partitions).map(|_| config(&mut random)).collect();
+        let (mut configs, mut models) = (Vec::new(), Vec::new());
+        for _ in 0..partitions {
+            let mut config = config(&mut random);
+            let compaction = compacted(&mut random, mix, &mut config);
+            configs.push(config);
+            models.push(Model { compaction, ..Model::new() });
+        }
         let mut world = Self {
             disk,
             check_random: random.fork(),
             random,
             node: None,
-            models: vec![Model::new(); partitions],
+            models,
             configs,
             tickets: Vec::new(),
             story: Vec::new(),
             is_offline: false,
+            now_ms: NOW.0,
+            tally: CompactionTally::default(),
+            doomed: Vec::new(),
+            broker_epoch: 1,
             interrupts_openings: true,
+            mix,
             is_damaged: false,
         };
         world.restart()?;
@@ -196,7 +278,11 @@ impl World {
         self.say(|| format!("  {}", if keeps_cache { "killed" } else { "power lost" }));
         self.disk = if keeps_cache { self.disk.kill() } else { self.disk.crash(seed) };
         self.is_offline = false;
-        self.models.iter_mut().for_each(|model| model.is_closed = false);
+        self.doomed.clear();
+        for model in &mut self.models {
+            model.is_closed = false;
+            model.compaction.iter_mut().for_each(|c| c.is_uncleanable = false);
+        }
     }
 
     /// Opens everything, unattended, and compares it with the models.
@@ -242,51 +328,99 @@ impl World {
         let lock = LogDir::lock(&self.disk, &root()).map_err(|e| e.to_string())?;
         let dir = LogDir::open(&disk, &root(), lock, NODE, Some("simulated"))
             .map_err(|e| e.to_string())?;
-        let found = dir.partitions().map_err(|e| e.to_string())?;
+        let mut found = dir.partitions().map_err(|e| e.to_string())?;
+        // What the checkpoints say of a deleted topic is not believed of a new one.
+        let is_known = |found: &FoundPartition| self.is_of_this_topic(found);
+        let is_new = self.models.iter().any(|model| model.topic_id != Model::new().topic_id);
+        let mut cleaned = cleaner_offsets().read(&self.disk).map_err(|e| e.to_string())?;
+        if is_new && (found.len() < self.models.len() || !found.iter().all(is_known)) {
+            let known: Vec<FoundPartition> =
+                found.iter().filter(|found| is_known(found)).cloned().collect();
+            dir.write_checkpoints(&known).map_err(|e| e.to_string())?;
+            cleaned.retain(|(name, _)| known.iter().any(|found| found.partition == *name));
+            cleaner_offsets().write(&self.disk, &cleaned).map_err(|e| e.to_string())?;
+        }
+        let others: Vec<FoundPartition> =
+            found.extract_if(.., |found| !self.is_of_this_topic(found)).collect();
+        for other in others {
+            self.doom(&other.dir).map_err(|e| e.to_string())?;
+        }
         let mut logs = Vec::new();
         for i in 0..self.models.len() {
-            let of_partition =
-                found.iter().find(|found| found.partition.partition == partition_index(i));
-            let config = self.configs[i].clone();
-            let log = match of_partition {
-                Some(found) => {
-                    let may_be_lost = self.is_damaged || self.models[i].acked == 0;
-                    let is_known = found.topic_id == Some(TOPIC_ID) || may_be_lost;
-                    ensure(is_known, || format!("the topic id of partition {i} is gone"))?;
-                    let opening = Opening {
-                        was_clean: dir.was_clean(),
-                        recovery_point: found.recovery_point,
-                        log_start_offset: found.log_start_offset,
-                        mark: found.mark,
-                    };
-                    Log::open(&disk, &found.dir, config, opening, NOW).and_then(|(mut log, _)| {
-                        if found.topic_id.is_none() {
-                            log.assign_topic_id(TOPIC_ID)?;
-                        }
-                        Ok(log)
-                    })
-                }
-                None => {
-                    let may_be_lost = self.is_damaged || self.models[i].acked == 0;
-                    ensure(may_be_lost, || format!("partition {i} is gone"))?;
-                    Log::create(&disk, &partition_path(i), Some(TOPIC_ID), config, NOW)
-                }
-            };
-            logs.push(log.map_err(|e| format!("partition {i}: {e}"))?);
+            let name = partition_name(i);
+            let of_partition = found.iter().find(|found| found.partition == name);
+            let cleaned_to = cleaned.iter().find(|(of, _)| *of == name).map(|(_, offset)| *offset);
+            let known = of_partition.map(|found| (found, cleaned_to));
+            let log = self.open_log((i, &disk), known, dir.was_clean())?;
+            let mut log = log.map_err(|e| format!("partition {i}: {e}"))?;
+            if let Some((_, Some(offset))) = known {
+                log.resume_cleaning_at(offset);
+            }
+            logs.push(log);
         }
         Ok(Node { dir, logs })
     }
 
+    fn is_of_this_topic(&self, found: &FoundPartition) -> bool {
+        let i = usize::try_from(found.partition.partition).unwrap_or(usize::MAX);
+        let wanted = self.models.get(i).map(|model| Uuid(model.topic_id));
+        found.topic_id.is_none() || found.topic_id == wanted || self.is_damaged
+    }
+
+    fn open_log(
+        &mut self,
+        (i, disk): (usize, &Arc<dyn Disk>),
+        known: Option<(&FoundPartition, Option<Offset>)>,
+        was_clean: bool,
+    ) -> Result<Result<Log, LogError>, String> {
+        let config = self.configs[i].clone();
+        let topic_id: TopicId = Uuid(self.models[i].topic_id);
+        let may_be_lost = self.is_damaged || self.models[i].acked == 0;
+        let Some((found, cleaned_to)) = known else {
+            ensure(may_be_lost, || format!("partition {i} is gone"))?;
+            return Ok(Log::create(disk, &partition_path(i), Some(topic_id), config, NOW));
+        };
+        let is_known = found.topic_id == Some(topic_id) || may_be_lost;
+        ensure(is_known, || format!("the topic id of partition {i} is gone"))?;
+        if let Some(closed) = &found.closed {
+            self.tally.asleep += 1;
+            let mut log = Log::asleep(disk, &found.dir, config, closed, NOW);
+            log.keep_mark(found.mark);
+            log.keep_topic_id(found.topic_id);
+            return Ok(Ok(log));
+        }
+        let opening = Opening {
+            was_clean,
+            recovery_point: found.recovery_point,
+            log_start_offset: found.log_start_offset,
+            mark: found.mark,
+            cleaned_to,
+        };
+        Ok(Log::open(disk, &found.dir, config, opening, NOW).and_then(|(mut log, _)| {
+            if found.topic_id.is_none() {
+                log.assign_topic_id(topic_id)?;
+            }
+            Ok(log)
+        }))
+    }
+
     /// The model takes over what survived, if it is allowed to have.
     fn adopt(&mut self, i: usize) -> Finding {
+        let mut model = self.models[i].clone();
+        let adopted = self.adopt_as(i, &mut model);
+        self.models[i] = model;
+        adopted
+    }
+
+    fn adopt_as(&self, i: usize, model: &mut Model) -> Finding {
         let node = self.node.as_ref().ok_or("no node runs")?;
-        let view = Arc::clone(node.logs[i].view());
+        let log = &node.logs[i];
+        let view = Arc::clone(log.view());
         let (start, end) = (view.log_start_offset().0, view.log_end_offset().0);
-        let model = &mut self.models[i];
         if let Interrupted::StartingAnew(offset) = model.interrupted {
             model.interrupted = Interrupted::No;
             let is_fresh = view.segment_bases().first() == Some(&view.log_start_offset());
-            let is_empty = start == end && is_fresh && node.logs[i].producers().is_empty();
+            let is_empty = start == end && is_fresh && log.producers().is_empty();
             if is_empty && (start == offset || start == model.start_min) {
                 model.start_anew(start);
                 // Nobody was told, so it may be gone again.
@@ -352,11 +486,18 @@ impl World {
                 }
                 None => is_sound = false,
             }
+            if self.disk.failed_syncs() > 0 {
+                // Another sync may succeed, and say nothing.
+                self.is_offline = true;
+                break;
+            }
         }
         self.node = Some(node);
+        if self.is_offline {
+            return Ok(());
+        }
         if self.write_checkpoints()? && is_sound {
-            let marked = self.node.as_ref().map(|node| node.dir.mark_clean(1));
-            let is_marked = marked.is_some_and(|marked| marked.is_ok());
+            let is_marked = self.mark_clean();
             ensure(is_marked || self.disk.is_off() || self.disk.failed() > 0, || {
                 "the orderly end cannot be marked".to_owned()
             })?;
@@ -364,14 +505,49 @@ impl World {
         Ok(())
     }
 
+    /// Says how the logs were left, and that all is in order.
+    fn mark_clean(&mut self) -> bool {
+        self.broker_epoch += 1;
+        let Some(node) = &self.node else { return false };
+        let closed: Vec<(TopicPartition, TopicId, ClosedLog)> = node
+            .logs
+            .iter()
+            .enumerate()
+            .filter_map(|(i, log)| {
+                Some((partition_name(i), Uuid(self.models[i].topic_id), log.closed()?))
+            })
+            .collect();
+        let written = node.dir.write_closed(self.broker_epoch, &closed);
+        written.and_then(|()| node.dir.mark_clean(self.broker_epoch)).is_ok()
+    }
+
+    /// Writes how far the logs were cleaned; whether it is done.
+    pub(crate) fn write_cleaner_offsets(&self) -> bool {
+        self.write_cleaner_offsets_but(usize::MAX)
+    }
+
+    /// [`World::write_cleaner_offsets`] without a partition whose topic was deleted.
+    pub(crate) fn write_cleaner_offsets_but(&self, deleted: usize) -> bool {
+        let Some(node) = &self.node else { return false };
+        let entry = |(i, log): (usize, &Log)| Some((partition_name(i), log.cleaned_to()?));
+        let logs = node.logs.iter().enumerate().filter(|(i, _)| *i != deleted);
+        let entries: Vec<_> = logs.filter_map(entry).collect();
+        cleaner_offsets().write(&self.disk, &entries).is_ok()
+    }
+
     /// Writes how far all partitions have come; whether it is done.
     pub(crate) fn write_checkpoints(&mut self) -> Result<bool, String> {
+        self.write_checkpoints_but(usize::MAX)
+    }
+
+    /// [`World::write_checkpoints`] without a partition whose topic was deleted.
+    pub(crate) fn write_checkpoints_but(&mut self, deleted: usize) -> Result<bool, String> {
         let Some(node) = &self.node else { return Ok(false) };
         let mut entries: Vec<FoundPartition> = Vec::new();
-        for (i, log) in node.logs.iter().enumerate() {
+        for (i, log) in node.logs.iter().enumerate().filter(|(i, _)| *i != deleted) {
             entries.push(FoundPartition {
-                partition: TopicPartition::new(TOPIC, partition_index(i)),
-                topic_id: Some(TOPIC_ID),
+                partition: partition_name(i),
+                topic_id: Some(Uuid(self.models[i].topic_id)),
                 dir: log.dir().to_owned(),
                 recovery_point: log.recovery_point(),
                 log_start_offset: log.log_start_offset(),
@@ -383,11 +559,11 @@ impl World {
         let written = node.dir.write_checkpoints(&entries);
         match written {
             Ok(()) => {
-                for (model, entry) in self.models.iter_mut().zip(&entries) {
-                    model.start_min = entry.log_start_offset.0;
-                }
-                for (i, mark) in entries.iter().map(|entry| entry.mark).enumerate() {
-                    let Some(mark) = mark else { continue };
+                for entry in &entries {
+                    let i =
+                        usize::try_from(entry.partition.partition).map_err(|e| e.to_string())?;
+                    self.models[i].start_min = entry.log_start_offset.0;
+                    let Some(mark) = entry.mark else { continue };
                     let result = self.log(i)?.on_mark_written(mark);
                     if !self.models[i].is_closed {
                         self.allowed(i, result)?;

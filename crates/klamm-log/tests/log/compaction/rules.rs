@@ -194,6 +194,46 @@ fn the_last_batch_of_a_producer_stays_so_that_its_sequence_is_known_after_any_cr
 }
 
 #[test]
+fn a_producer_whose_last_batches_are_cut_off_is_known_by_the_last_that_was_committed() {
+    let disk = MemoryDisk::new();
+    let log = log(&disk);
+    append(&log, &keyed(&[("a", "1")]).by(7, 0, 0));
+    append(&log, &keyed(&[("a", "2")]));
+    roll(&log);
+    append(&log, &keyed(&[("b", "1")]));
+    sync(&mut log.lock().unwrap(), &disk);
+    append(&log, &keyed(&[("b", "2")]).by(7, 0, 1));
+    let candidate = log.lock().unwrap().compaction_candidate().unwrap();
+    let plan = candidate.assess(Offset(3), NOW).unwrap();
+    cleaner(1 << 20).clean(&log, (&candidate, &plan), NOW, &mut AtOnce).unwrap();
+    assert_eq!(rows(&log)[0], row(1, "a", "2"), "its record is gone");
+    log.lock().unwrap().lower_to(Offset(3));
+    log.lock().unwrap().truncate_to(Offset(3), NOW).unwrap();
+    disk.remove(&path("00000000000000000002.snapshot"));
+    let opened = Log::open(&as_disk(&disk.copy()), &dir(), compacted(), unclean(0), NOW);
+    let log = Mutex::new(opened.unwrap().0);
+    assert_eq!(append(&log, &keyed(&[("b", "2")]).by(7, 0, 1)), 3, "the next in its sequence");
+}
+
+#[test]
+fn what_decided_a_transaction_is_on_the_disk_before_anything_goes_for_it() {
+    let disk = MemoryDisk::new();
+    let log = log(&disk);
+    let durability = klamm_log::Durability::PageCache;
+    log.lock().unwrap().reconfigure(LogConfig { durability, ..compacted() });
+    append(&log, &keyed(&[("a", "old")]));
+    append(&log, &keyed(&[("a", "new")]).by(7, 0, 0).transactional());
+    roll(&log);
+    sync(&mut log.lock().unwrap(), &disk);
+    end(&log, 7, false);
+    clean_at(&log, 0).unwrap();
+    assert_eq!(rows(&log), [row(1, "a", "new")]);
+    let opened = Log::open(&as_disk(&disk.crash(|_| 1)), &dir(), compacted(), unclean(0), NOW);
+    let log = Mutex::new(opened.unwrap().0);
+    assert_eq!(markers(&log), [2], "else the new one could still be aborted");
+}
+
+#[test]
 fn segments_that_have_become_small_become_one_and_end_where_the_next_begins() {
     let disk = MemoryDisk::new();
     let log = log(&disk);
