@@ -7,6 +7,7 @@ mod checkpoints;
 mod cleaner;
 mod disk;
 mod failures;
+mod moves;
 mod node;
 mod start;
 mod topic_ids;
