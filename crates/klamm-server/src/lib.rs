@@ -24,8 +24,10 @@ mod housekeeping;
 mod http;
 mod metadata_log;
 mod metrics;
+mod mover;
 mod node;
 mod publisher;
+mod reporter;
 
 pub use error::StartError;
 pub use node::{Node, NodeOptions};

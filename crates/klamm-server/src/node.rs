@@ -33,7 +33,9 @@ use crate::format::format_if_new;
 use crate::housekeeping::Housekeeping;
 use crate::metadata_log::{QuorumLog, SharedQuorum};
 use crate::metrics::{self, Sources};
+use crate::mover::Movers;
 use crate::publisher::BrokerPublisher;
+use crate::reporter::Reporter;
 
 /// Bytes of requests that are read or handled at once where `queued.max.request.bytes` leaves the
 /// choice to us. Kafka sets no bound.
@@ -60,6 +62,7 @@ pub struct Node {
     transactions: Coordinator<TransactionShard>,
     partitions: Arc<Partitions>,
     cleaners: Arc<Cleaners>,
+    movers: Arc<Movers>,
     controller: Arc<Mutex<Option<ControllerHandle>>>,
     controller_thread: JoinHandle<()>,
     quorum: SharedQuorum,
@@ -81,6 +84,7 @@ struct Core {
     markers: Arc<Markers>,
     partitions: Arc<Partitions>,
     cleaners: Arc<Cleaners>,
+    movers: Arc<Movers>,
     controller: ControllerHandle,
     controller_thread: JoinHandle<()>,
     quorum: SharedQuorum,
@@ -141,6 +145,12 @@ impl Node {
         let metrics_addresses =
             scrape.iter().filter_map(|listener| listener.local_address().ok()).collect();
         let (stop, stopped) = watch::channel(false);
+        let reporter = Reporter {
+            id: config.node.node_id,
+            epoch: core.broker_epoch,
+            partitions: Arc::clone(&core.partitions),
+            controller: core.controller.clone(),
+        };
         let housekeeping = Housekeeping {
             env,
             config,
@@ -157,10 +167,11 @@ impl Node {
             transactions: core.transactions,
             partitions: core.partitions,
             cleaners: core.cleaners,
+            movers: core.movers,
             controller: Arc::new(Mutex::new(Some(core.controller))),
             controller_thread: core.controller_thread,
             quorum: core.quorum,
-            housekeeping: housekeeping.start(stopped)?,
+            housekeeping: housekeeping.start(reporter, stopped)?,
             stop,
             broker_epoch: core.broker_epoch,
         })
@@ -197,6 +208,7 @@ impl Node {
         self.transactions.stop();
         self.groups.stop();
         self.cleaners.stop();
+        self.movers.stop();
         self.stop.send_replace(true);
         join("housekeeping", self.housekeeping);
         // The controller ends with its last handle.
@@ -254,6 +266,7 @@ fn start_core(
         Directories::start(Arc::clone(&env.disk), &dirs, config.log.storage_min_free_bytes)?;
     let partitions = Arc::new(Partitions::open(env.clone(), directories)?);
     let cleaners = Arc::new(Cleaners::new(env, &partitions, &config.log));
+    let movers = Arc::new(Movers::new(env, &partitions, &config.log));
     let shard_config = Arc::clone(config);
     let groups = Coordinator::start(
         "groups",
@@ -274,6 +287,7 @@ fn start_core(
         node_id: config.node.node_id,
         partitions: Arc::clone(&partitions),
         cleaners: Arc::clone(&cleaners),
+        movers: Arc::clone(&movers),
         is_dynamic: false,
         groups: groups.handle(),
         transactions: transactions.handle(),
@@ -285,6 +299,7 @@ fn start_core(
     };
     publisher.publish_all(&image);
     cleaners.start()?;
+    movers.start(&config.log)?;
     let quorum: SharedQuorum = Arc::new(Mutex::new(Some(quorum)));
     let (controller, controller_thread) = klamm_controller::start(ControllerParts {
         env: env.clone(),
@@ -309,6 +324,7 @@ fn start_core(
         markers,
         partitions,
         cleaners,
+        movers,
         controller,
         controller_thread,
         quorum,

@@ -20,6 +20,7 @@ use klamm_stdx::Str;
 use klamm_transaction_coordinator::TransactionShard;
 
 use crate::cleaner::Cleaners;
+use crate::mover::Movers;
 
 /// A topic that a coordinator keeps its state in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +47,7 @@ pub(crate) struct BrokerPublisher {
     pub(crate) node_id: NodeId,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) cleaners: Arc<Cleaners>,
+    pub(crate) movers: Arc<Movers>,
     /// Whether the dynamic configs say, or have said, anything.
     pub(crate) is_dynamic: bool,
     pub(crate) groups: CoordinatorHandle<GroupShard>,
@@ -203,6 +205,7 @@ impl BrokerPublisher {
             Ok(loaded) => {
                 self.topic_defaults = loaded.config.topic_defaults;
                 self.cleaners.reconfigure(&loaded.config.log);
+                self.movers.reconfigure(&loaded.config.log);
                 self.partitions.directories().cordon(&loaded.config.node.cordoned_log_dirs);
             }
             Err(errors) => {
