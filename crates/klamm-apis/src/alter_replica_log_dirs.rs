@@ -1,5 +1,4 @@
-//! AlterReplicaLogDirs (key 34): replicas of this broker move to other log directories. Served:
-//! v1-v2.
+//! AlterReplicaLogDirs (key 34): moves replicas to other log directories. Served: v1-v2.
 //!
 //! v2 flexible. The answer comes when the move has begun; DescribeLogDirs tells how far it is.
 //! Source: KIP-113.

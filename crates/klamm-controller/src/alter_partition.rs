@@ -241,7 +241,7 @@ mod tests {
         let (id, epoch) = world.broker(3);
         let wish = BrokerWish::BeFenced;
         let heartbeat = BrokerHeartbeat { wish, ..BrokerHeartbeat::new(id, epoch, Offset(0)) };
-        world.run(|c, context| c.broker_heartbeat(context, heartbeat)).unwrap();
+        world.run(|c, context| c.broker_heartbeat(context, &heartbeat)).unwrap();
         let fenced = claim(&world, &[1, 2, 3]);
         assert_eq!(alter(&mut world, 1, &fenced), Err(ErrorCode::IneligibleReplica));
         let mut other = claim(&world, &[1, 2]);

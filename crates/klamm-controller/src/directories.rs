@@ -130,7 +130,7 @@ mod tests {
 
     fn world_of(release: &str) -> World {
         let mut world = World::of_release(release);
-        world.register_with(BrokerToRegister {
+        world.register_with(&BrokerToRegister {
             log_dirs: vec![Uuid(301), Uuid(302)],
             ..to_register(1)
         });
@@ -170,7 +170,7 @@ mod tests {
         let offline_log_dirs = directories.iter().copied().map(Uuid).collect();
         let heartbeat =
             BrokerHeartbeat { offline_log_dirs, ..BrokerHeartbeat::new(id, epoch, Offset(99)) };
-        let reply = world.run(|c, context| c.broker_heartbeat(context, heartbeat)).unwrap();
+        let reply = world.run(|c, context| c.broker_heartbeat(context, &heartbeat)).unwrap();
         assert!(!reply.fenced);
     }
 
@@ -216,7 +216,7 @@ mod tests {
             world.run(|c, context| c.register_broker(context, &again)).unwrap();
             let (id, epoch) = world.broker(1);
             let beat = BrokerHeartbeat::new(id, epoch, Offset(epoch.0));
-            world.run(|c, context| c.broker_heartbeat(context, beat)).unwrap();
+            world.run(|c, context| c.broker_heartbeat(context, &beat)).unwrap();
             assert_eq!(leaders(&world), [Some(1), Some(1), Some(2)], "{release}");
         }
     }
@@ -233,7 +233,7 @@ mod tests {
         world.run(|c, context| c.register_broker(context, &again)).unwrap();
         let (id, epoch) = world.broker(1);
         let beat = BrokerHeartbeat::new(id, epoch, Offset(epoch.0));
-        world.run(|c, context| c.broker_heartbeat(context, beat)).unwrap();
+        world.run(|c, context| c.broker_heartbeat(context, &beat)).unwrap();
         assert_eq!(leaders(&world), [Some(1), None, Some(2)]);
         // Somebody has carried the files over.
         assert_eq!(assign(&mut world, 1, 301), Ok(()));

@@ -85,7 +85,7 @@ impl Controller {
     pub fn broker_heartbeat(
         &mut self,
         context: &Context<'_>,
-        heartbeat: BrokerHeartbeat,
+        heartbeat: &BrokerHeartbeat,
     ) -> ControllerResult<Result<HeartbeatReply, ApiError>> {
         let (id, epoch) = (heartbeat.id, heartbeat.epoch);
         if let Err(error) = check_broker_epoch(context, id, epoch) {
@@ -205,7 +205,7 @@ mod tests {
     fn beat(world: &mut World, id: i32, offset: i64, wish: BrokerWish) -> HeartbeatReply {
         let (id, epoch) = world.broker(id);
         let heartbeat = BrokerHeartbeat { wish, ..BrokerHeartbeat::new(id, epoch, Offset(offset)) };
-        world.run(|c, context| c.broker_heartbeat(context, heartbeat)).unwrap()
+        world.run(|c, context| c.broker_heartbeat(context, &heartbeat)).unwrap()
     }
 
     fn leader(world: &World) -> Option<i32> {
@@ -301,7 +301,7 @@ mod tests {
         let (id, epoch) = world.broker(1);
         for (id, epoch) in [(id, BrokerEpoch(epoch.0 - 1)), (NodeId(9), epoch)] {
             let beat = BrokerHeartbeat::new(id, epoch, Offset(0));
-            let error = world.run(|c, context| c.broker_heartbeat(context, beat)).unwrap_err();
+            let error = world.run(|c, context| c.broker_heartbeat(context, &beat)).unwrap_err();
             assert_eq!(error.code, ErrorCode::StaleBrokerEpoch);
         }
     }

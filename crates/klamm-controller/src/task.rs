@@ -201,7 +201,9 @@ operations! {
         |c: &mut Controller, context: &Context<'_>, id| c.unregister_broker(context, id);
     /// Says that a broker is alive; the inner error is the controller's refusal.
     broker_heartbeat / broker_heartbeat_blocking(heartbeat: BrokerHeartbeat) -> Result<HeartbeatReply, ApiError> =
-        |c: &mut Controller, context: &Context<'_>, heartbeat| c.broker_heartbeat(context, heartbeat);
+        |c: &mut Controller, context: &Context<'_>, heartbeat: BrokerHeartbeat| {
+            c.broker_heartbeat(context, &heartbeat)
+        };
     /// Gives a broker producer ids; the inner error is the controller's refusal.
     allocate_producer_ids / allocate_producer_ids_blocking(broker: NodeId, epoch: BrokerEpoch) -> Result<ProducerIdBlock, ApiError> =
         |c: &mut Controller, context: &Context<'_>, broker, epoch| {

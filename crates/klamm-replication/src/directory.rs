@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use klamm_env::Disk;
 use klamm_log::{
@@ -80,6 +80,45 @@ pub struct Directory {
     is_cordoned: AtomicBool,
     partition_count: AtomicUsize,
     open_files: Arc<OpenFiles>,
+    checkpoint_turns: Turns,
+}
+
+/// Which of a directory's checkpoints are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checkpoints {
+    All,
+    /// What a restart need not read.
+    Marks,
+}
+
+/// Who writes the checkpoints of a directory: one at a time, and never what somebody else has
+/// gathered later already.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    given: AtomicU64,
+    written: Mutex<u64>,
+}
+
+impl Turns {
+    /// To be asked for before the checkpoints are gathered.
+    pub(crate) fn next(&self) -> u64 {
+        self.given.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Writes, unless all checkpoints were written with what was gathered later. Nobody on the
+    /// data path waits for it.
+    pub(crate) fn take<T>(
+        &self,
+        (turn, which): (u64, Checkpoints),
+        write: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let mut written = self.written.lock().expect("no holder of this lock can panic");
+        let is_news = turn > *written;
+        if is_news && which == Checkpoints::All {
+            *written = turn;
+        }
+        is_news.then(write)
+    }
 }
 
 #[derive(Debug)]
@@ -118,6 +157,7 @@ impl Directory {
             is_cordoned: AtomicBool::new(false),
             partition_count: AtomicUsize::new(0),
             open_files: Arc::clone(&shared.open_files),
+            checkpoint_turns: Turns::default(),
         })
     }
 
@@ -142,6 +182,10 @@ impl Directory {
     #[must_use]
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    pub(crate) fn checkpoint_turns(&self) -> &Turns {
+        &self.checkpoint_turns
     }
 
     pub(crate) fn open_files(&self) -> &Arc<OpenFiles> {
@@ -239,7 +283,8 @@ impl Directories {
         &self.failed
     }
 
-    /// Told when a recovery checkpoint is worth writing before its time.
+    /// Told when a recovery checkpoint, or all of them after a deletion, is worth writing before
+    /// its time.
     #[must_use]
     pub fn marks_changed(&self) -> &Arc<Notify> {
         &self.shared.marks_changed

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use klamm_env::Env;
-use klamm_log::{DirError, FoundPartition, Log, LogConfig, LogDir, LogError, names};
+use klamm_log::{FoundPartition, Log, LogConfig, LogDir, LogError, names};
 use klamm_model::{
     DirectoryId, LeaderEpoch, PartitionIndex, TopicId, TopicIdPartition, TopicPartition,
 };
@@ -15,7 +15,7 @@ use klamm_records::Rules;
 use klamm_stdx::Str;
 
 use crate::cleaner_checkpoints::CleanerCheckpoints;
-use crate::directory::{Directories, Directory, OpenError};
+use crate::directory::{Checkpoints, Directories, Directory, OpenError};
 use crate::moves::Moves;
 use crate::partition::Partition;
 
@@ -301,6 +301,7 @@ impl Partitions {
                 tracing::error!(partition = %partition.name(), %error, "a deleted partition's directory could not be renamed");
             }
         }
+        self.directories.marks_changed().notify_one();
         // A topic of the same name begins dirty.
         if was_cleaned {
             self.write_cleaner_checkpoints();
@@ -357,28 +358,35 @@ impl Partitions {
     /// Writes how far every partition has come. A directory that cannot take it is offline from
     /// then on; one without room keeps what was written before.
     pub fn write_checkpoints(&self) {
-        self.outdated.lock().expect("no holder of this lock can panic").clear();
+        let outdated = self.outdated.lock().expect("no holder of this lock can panic").clone();
         for directory in self.directories.all().iter().filter(|d| !d.is_offline()) {
             directory.take_new_marks();
-            self.write_to(directory, LogDir::write_checkpoints);
+            self.write_to(directory, Checkpoints::All);
         }
+        // Not before: whoever makes a topic of the same name must know that they are written.
+        let mut now = self.outdated.lock().expect("no holder of this lock can panic");
+        now.retain(|name| !outdated.contains(name));
+    }
+
+    /// Whether the checkpoints may speak of topics that were deleted: then they are worth writing
+    /// before a topic of the same name has to wait for it.
+    #[must_use]
+    pub fn has_outdated_checkpoints(&self) -> bool {
+        !self.outdated.lock().expect("no holder of this lock can panic").is_empty()
     }
 
     /// Writes the recovery checkpoints of directories whose logs can vouch for more by now.
     pub fn write_new_marks(&self) {
         for directory in self.directories.all().iter().filter(|d| !d.is_offline()) {
             if directory.take_new_marks() {
-                self.write_to(directory, LogDir::write_marks);
+                self.write_to(directory, Checkpoints::Marks);
             }
         }
     }
 
-    fn write_to(
-        &self,
-        directory: &Directory,
-        write: fn(&LogDir, &[FoundPartition]) -> Result<(), DirError>,
-    ) {
+    fn write_to(&self, directory: &Directory, which: Checkpoints) {
         let path = directory.dir.path();
+        let turn = directory.checkpoint_turns().next();
         let partitions = self.all();
         let here = partitions.iter().filter(|p| std::ptr::eq(&*p.directory(), directory));
         let (here, mut found): (Vec<&Arc<Partition>>, Vec<FoundPartition>) = here
@@ -394,7 +402,12 @@ impl Partitions {
             found.iter().map(|found| found.partition.clone()).collect();
         let strays = self.strays().into_iter().filter(|found| found.dir.parent() == Some(path));
         found.extend(strays.filter(|stray| !is_told.contains(&stray.partition)));
-        match write(&directory.dir, &found) {
+        let write = || match which {
+            Checkpoints::All => directory.dir.write_checkpoints(&found),
+            Checkpoints::Marks => directory.dir.write_marks(&found),
+        };
+        let written = directory.checkpoint_turns().take((turn, which), write);
+        match written.unwrap_or(Ok(())) {
             Ok(()) => {
                 for (partition, found) in here.iter().zip(&found[..of_partitions]) {
                     found.mark.into_iter().for_each(|mark| partition.on_mark_written(mark));

@@ -72,7 +72,10 @@ impl Housekeeping {
                 _ = stopped.changed() => return,
                 () = marks_changed.notified() => {
                     task::sleep(due.marks.since(self.env.clock.now())).await;
-                    self.partitions.write_new_marks();
+                    match self.partitions.has_outdated_checkpoints() {
+                        true => self.partitions.write_checkpoints(),
+                        false => self.partitions.write_new_marks(),
+                    }
                     due.marks = self.env.clock.now() + MARKS_INTERVAL;
                 }
                 () = task::sleep(next.since(now)) => {}

@@ -1,6 +1,6 @@
 //! A node: started in order, stopped in the reverse order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -16,11 +16,11 @@ use klamm_env::{Env, task};
 use klamm_group_coordinator::GroupShard;
 use klamm_log::{LogDirs, LogDirsOptions};
 use klamm_metrics::Registry;
-use klamm_model::BrokerEpoch;
+use klamm_model::{BrokerEpoch, NodeId};
 use klamm_network::{Network, NetworkOptions, Service, ServiceFactory, StopGrace};
 use klamm_protocol::Listener;
 use klamm_raft::{Opened, Quorum};
-use klamm_replication::{Age, Directories, FetchSessions, Partitions};
+use klamm_replication::{Directories, FetchSessions, Partitions};
 use klamm_stdx::Str;
 use klamm_transaction_coordinator::TransactionShard;
 use tokio::sync::watch;
@@ -92,6 +92,17 @@ struct Core {
     cluster_id: String,
 }
 
+impl Core {
+    fn reporter(&self, id: NodeId) -> Reporter {
+        Reporter {
+            id,
+            epoch: self.broker_epoch,
+            partitions: Arc::clone(&self.partitions),
+            controller: self.controller.clone(),
+        }
+    }
+}
+
 impl Node {
     /// Starts a node. When this returns it serves clients.
     ///
@@ -105,6 +116,7 @@ impl Node {
         let bound = boot::bind(&config)?;
         let scrape = bind_metrics(&config)?;
         let core = start_core(&env, &config, &properties, &bound)?;
+        let reporter = core.reporter(config.node.node_id);
         let requests = Arc::new(RequestCounts::default());
         let registry = Arc::new(Registry::default());
         let handles = Handles {
@@ -130,13 +142,12 @@ impl Node {
         let names: Vec<String> = bound.iter().map(|b| b.listener.name.to_string()).collect();
         let network = start_network(&env, &config, bound, handles)?;
         let addresses = names.into_iter().zip(network.addresses().iter().copied()).collect();
-        let metadata = core.controller.metadata().clone();
         metrics::register(
             &registry,
             Sources {
                 network: Arc::clone(network.stats()),
                 partitions: Arc::downgrade(&core.partitions),
-                metadata,
+                metadata: core.controller.metadata().clone(),
                 requests,
                 cleaners: Arc::downgrade(&core.cleaners),
                 log_dirs: config.node.log_dirs.clone(),
@@ -145,12 +156,6 @@ impl Node {
         let metrics_addresses =
             scrape.iter().filter_map(|listener| listener.local_address().ok()).collect();
         let (stop, stopped) = watch::channel(false);
-        let reporter = Reporter {
-            id: config.node.node_id,
-            epoch: core.broker_epoch,
-            partitions: Arc::clone(&core.partitions),
-            controller: core.controller.clone(),
-        };
         let housekeeping = Housekeeping {
             env,
             config,
@@ -283,20 +288,10 @@ fn start_core(
         transactions: OnceLock::new(),
     });
     let transactions = start_transactions(env, config, &markers)?;
-    let mut publisher = BrokerPublisher {
-        node_id: config.node.node_id,
-        partitions: Arc::clone(&partitions),
-        cleaners: Arc::clone(&cleaners),
-        movers: Arc::clone(&movers),
-        is_dynamic: false,
-        groups: groups.handle(),
-        transactions: transactions.handle(),
-        properties: Arc::clone(properties),
-        topic_defaults: config.topic_defaults.clone(),
-        config: Arc::clone(config),
-        loaded: BTreeMap::new(),
-        age: Age::Old,
-    };
+    let threads = (Arc::clone(&cleaners), Arc::clone(&movers));
+    let coordinators = (groups.handle(), transactions.handle());
+    let mut publisher =
+        BrokerPublisher::new(config, properties, (&partitions, coordinators), threads);
     publisher.publish_all(&image);
     cleaners.start()?;
     movers.start(&config.log)?;

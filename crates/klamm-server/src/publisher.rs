@@ -42,24 +42,27 @@ impl Coordinated {
     }
 }
 
+/// Who keep their state in partitions of this broker.
+type Coordinators = (CoordinatorHandle<GroupShard>, CoordinatorHandle<TransactionShard>);
+
 /// Applies metadata to the partitions of this broker.
 pub(crate) struct BrokerPublisher {
-    pub(crate) node_id: NodeId,
-    pub(crate) partitions: Arc<Partitions>,
-    pub(crate) cleaners: Arc<Cleaners>,
-    pub(crate) movers: Arc<Movers>,
+    node_id: NodeId,
+    partitions: Arc<Partitions>,
+    cleaners: Arc<Cleaners>,
+    movers: Arc<Movers>,
     /// Whether the dynamic configs say, or have said, anything.
-    pub(crate) is_dynamic: bool,
-    pub(crate) groups: CoordinatorHandle<GroupShard>,
-    pub(crate) properties: Arc<Properties>,
-    pub(crate) config: Arc<BrokerConfig>,
+    is_dynamic: bool,
+    groups: CoordinatorHandle<GroupShard>,
+    properties: Arc<Properties>,
+    config: Arc<BrokerConfig>,
     /// What topics have that say nothing themselves; changes with the broker's dynamic configs.
-    pub(crate) topic_defaults: TopicConfig,
-    pub(crate) transactions: CoordinatorHandle<TransactionShard>,
+    topic_defaults: TopicConfig,
+    transactions: CoordinatorHandle<TransactionShard>,
     /// Partitions of the coordinators' topics that are loaded here, with the epoch of their leader.
-    pub(crate) loaded: BTreeMap<(Coordinated, PartitionIndex), LeaderEpoch>,
+    loaded: BTreeMap<(Coordinated, PartitionIndex), LeaderEpoch>,
     /// Of the partitions that the metadata names now.
-    pub(crate) age: Age,
+    age: Age,
 }
 
 impl Publisher for BrokerPublisher {
@@ -82,6 +85,29 @@ impl Publisher for BrokerPublisher {
 }
 
 impl BrokerPublisher {
+    /// A publisher that has published nothing yet.
+    pub(crate) fn new(
+        config: &Arc<BrokerConfig>,
+        properties: &Arc<Properties>,
+        (partitions, (groups, transactions)): (&Arc<Partitions>, Coordinators),
+        (cleaners, movers): (Arc<Cleaners>, Arc<Movers>),
+    ) -> Self {
+        Self {
+            node_id: config.node.node_id,
+            partitions: Arc::clone(partitions),
+            cleaners,
+            movers,
+            is_dynamic: false,
+            groups,
+            transactions,
+            properties: Arc::clone(properties),
+            topic_defaults: config.topic_defaults.clone(),
+            config: Arc::clone(config),
+            loaded: BTreeMap::new(),
+            age: Age::Old,
+        }
+    }
+
     /// Applies an image as a whole, at the start.
     pub(crate) fn publish_all(&mut self, image: &Arc<MetadataImage>) {
         self.partitions.directories().cordon(&self.config.node.cordoned_log_dirs);
