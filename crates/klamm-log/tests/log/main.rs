@@ -16,4 +16,5 @@ mod open_files;
 mod producers;
 mod readers;
 mod recovery;
+mod relocation;
 mod verification;
