@@ -103,7 +103,7 @@ impl LogMover {
 
     fn on_failed(&self, failed: &Move, error: &MoveError) {
         let (partition, dir) = (failed.partition.name(), failed.dir.display());
-        tracing::error!(%partition, %dir, %error, "a replica is not moved; ask again (kafka-reassign-partitions), or restart the node, when the cause is mended");
+        tracing::error!(%partition, %dir, %error, "a replica is not moved; ask again (AlterReplicaLogDirs), or restart the node, when the cause is mended");
         let wall = self.env.clock.wall();
         match error {
             MoveError::Copy(CopyError::Copy(FollowError::Disk(LogError::Full { .. }))) => {

@@ -361,7 +361,12 @@ impl Partition {
         if self.is_unopened() {
             return Err(ReadRefused::Offline);
         }
-        let epoch = self.leader_epoch().ok_or(ReadRefused::NotLeader)?;
+        // Nobody leads what is in a log directory that failed.
+        let refused = || match self.is_offline() {
+            true => ReadRefused::Offline,
+            false => ReadRefused::NotLeader,
+        };
+        let epoch = self.leader_epoch().ok_or_else(refused)?;
         match client_epoch {
             Some(client) if client < epoch => Err(ReadRefused::FencedEpoch),
             Some(client) if client > epoch => Err(ReadRefused::UnknownEpoch),
