@@ -15,7 +15,7 @@ use klamm_protocol::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use klamm_protocol::{DescribeLogDirsRequest, DescribeLogDirsResponse, Listener};
-use klamm_replication::{Directory, Partition};
+use klamm_replication::{Directory, FutureReplica, Partition};
 use klamm_stdx::Str;
 
 use crate::Context;
@@ -35,7 +35,7 @@ impl Api for DescribeLogDirs {
         request: DescribeLogDirsRequest,
         _: i16,
     ) -> Reply<DescribeLogDirsResponse> {
-        let wanted = wanted(&ctx, request.topics);
+        let wanted = Wanted::new(&ctx, request.topics);
         let directories = ctx.partitions.directories();
         let usable = directories.all().iter().map(|dir| describe(&ctx, dir, &wanted));
         let failed = directories.failed().iter().map(|path| failed(path));
@@ -44,26 +44,47 @@ impl Api for DescribeLogDirs {
     }
 }
 
-fn wanted(ctx: &Context, topics: Option<Vec<DescribableLogDirTopic>>) -> Vec<Arc<Partition>> {
-    let Some(topics) = topics else { return ctx.partitions.all() };
-    let each =
-        topics.iter().flat_map(|topic| topic.partitions.iter().map(move |p| (&topic.topic, *p)));
-    each.filter_map(|(topic, partition)| ctx.partitions.by_name(topic, partition)).collect()
+/// The replicas that were asked for, those included that are on their way to another directory.
+struct Wanted {
+    partitions: Vec<Arc<Partition>>,
+    futures: Vec<FutureReplica>,
 }
 
-fn describe(
-    ctx: &Context,
-    directory: &Directory,
-    wanted: &[Arc<Partition>],
-) -> DescribeLogDirsResult {
+impl Wanted {
+    fn new(ctx: &Context, topics: Option<Vec<DescribableLogDirTopic>>) -> Self {
+        let mut futures = ctx.partitions.futures();
+        let Some(topics) = topics else {
+            return Self { partitions: ctx.partitions.all(), futures };
+        };
+        let each = topics
+            .iter()
+            .flat_map(|topic| topic.partitions.iter().map(move |p| (&topic.topic, *p)));
+        let partitions: Vec<Arc<Partition>> = each
+            .filter_map(|(topic, partition)| ctx.partitions.by_name(topic, partition))
+            .collect();
+        futures.retain(|future| partitions.iter().any(|p| *p.name() == future.partition));
+        Self { partitions, futures }
+    }
+}
+
+fn describe(ctx: &Context, directory: &Directory, wanted: &Wanted) -> DescribeLogDirsResult {
     let dir = directory.log_dir();
     let mut topics: BTreeMap<Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for partition in wanted.iter().filter(|p| is_in(p, dir.path())) {
+    for partition in wanted.partitions.iter().filter(|p| is_in(p, dir.path())) {
         let lines = topics.entry(partition.name().topic.clone()).or_default();
         lines.push(DescribeLogDirsPartition {
             partition_index: partition.name().partition,
             partition_size: i64::try_from(partition.view().size_bytes()).unwrap_or(i64::MAX),
             ..DescribeLogDirsPartition::default()
+        });
+    }
+    for future in wanted.futures.iter().filter(|future| future.directory == dir.path()) {
+        let lines = topics.entry(future.partition.topic.clone()).or_default();
+        lines.push(DescribeLogDirsPartition {
+            partition_index: future.partition.partition,
+            partition_size: i64::try_from(future.size_bytes).unwrap_or(i64::MAX),
+            offset_lag: future.offset_lag,
+            is_future_key: true,
         });
     }
     let is_offline = directory.is_offline();

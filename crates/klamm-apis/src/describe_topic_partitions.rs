@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use klamm_metadata::TopicImage;
-use klamm_model::{ErrorCode, check_topic_name, is_internal_topic};
+use klamm_model::{ErrorCode, NodeId, check_topic_name, is_internal_topic};
 use klamm_protocol::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
@@ -84,7 +84,8 @@ fn describe(
     let image = ctx.metadata.image();
     let mut rest = topic.partitions.range(from..);
     let partitions = rest.by_ref().take(limit).map(|(index, partition)| {
-        let offline = partition.replicas.iter().filter(|id| !image.cluster.is_active(**id));
+        let is_offline = |id: &&NodeId| !image.cluster.is_replica_online(partition, **id);
+        let offline = partition.replicas.iter().filter(is_offline);
         let code = if partition.leader.is_some() {
             ErrorCode::None
         } else {

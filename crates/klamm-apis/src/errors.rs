@@ -2,7 +2,7 @@
 
 use klamm_log::{AppendError, ReadError, SequenceError, TransactionError};
 use klamm_model::ErrorCode;
-use klamm_replication::{AppendRefused, ReadRefused, SessionError};
+use klamm_replication::{AppendRefused, MoveRefused, ReadRefused, SessionError};
 
 /// Of an append.
 pub(crate) fn append_code(error: &AppendRefused) -> ErrorCode {
@@ -40,6 +40,18 @@ pub(crate) fn read_code(error: &ReadRefused) -> ErrorCode {
         ReadRefused::Offline => ErrorCode::KafkaStorageError,
         ReadRefused::Log(ReadError::OutOfRange { .. }) => ErrorCode::OffsetOutOfRange,
         ReadRefused::Log(ReadError::Log(_)) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// Of a move between log directories.
+pub(crate) fn move_code(error: &MoveRefused) -> ErrorCode {
+    match error {
+        MoveRefused::NameTooLong => ErrorCode::InvalidTopicException,
+        MoveRefused::NoSuchDirectory => ErrorCode::LogDirNotFound,
+        MoveRefused::Cordoned => ErrorCode::InvalidReplicaAssignment,
+        MoveRefused::Offline | MoveRefused::Log(_) => ErrorCode::KafkaStorageError,
+        MoveRefused::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        MoveRefused::Busy => ErrorCode::ReplicaNotAvailable,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_replica_log_dirs;
 mod api;
 mod api_versions;
 mod caller;

@@ -175,7 +175,8 @@ impl Described {
                 (Some(_), None) => ErrorCode::ListenerNotFound,
                 (None, None) => ErrorCode::LeaderNotAvailable,
             };
-            let offline = partition.replicas.iter().filter(|id| !image.cluster.is_active(**id));
+            let is_offline = |id: &&NodeId| !image.cluster.is_replica_online(partition, **id);
+            let offline = partition.replicas.iter().filter(is_offline);
             MetadataResponsePartition {
                 error_code: code.code(),
                 partition_index: *index,

@@ -82,6 +82,7 @@ registry! {
     write_txn_markers::WriteTxnMarkers,
     txn_offset_commit::TxnOffsetCommit,
     describe_configs::DescribeConfigs,
+    alter_replica_log_dirs::AlterReplicaLogDirs,
     describe_log_dirs::DescribeLogDirs,
     create_partitions::CreatePartitions,
     delete_groups::DeleteGroups,

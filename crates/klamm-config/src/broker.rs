@@ -133,6 +133,10 @@ config_structs! {
         cleaner_io_buffer_load_factor: f64 = number "log.cleaner.io.buffer.load.factor",
         /// Most bytes per second.
         cleaner_io_max_bytes_per_second: f64 = number "log.cleaner.io.max.bytes.per.second",
+        /// Threads that move replicas between directories; `None`: one for each directory.
+        alter_log_dirs_threads: Option<usize> = optional "num.replica.alter.log.dirs.threads",
+        /// Most bytes per second that they copy.
+        alter_log_dirs_bytes_per_second: u64 = number "replica.alter.log.dirs.io.max.bytes.per.second",
         /// Threads per directory at start.
         recovery_threads_per_data_dir: usize = number "num.recovery.threads.per.data.dir",
         /// What is kept free on the disk of each directory; `None`: by the disk's size.

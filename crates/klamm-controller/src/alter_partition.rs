@@ -79,7 +79,8 @@ impl Controller {
         let topic = context.image.topics.by_id(topic_id).ok_or(ErrorCode::UnknownTopicId)?;
         let partition = topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         check_claim(context, partition, leader, request)?;
-        let may_lead = |node| context.image.cluster.is_active(node);
+        let cluster = &context.image.cluster;
+        let may_lead = |held: &PartitionRegistration, node| cluster.is_replica_online(held, node);
         let rules = self.election_rules(context, topic, &may_lead);
         let isr: Vec<NodeId> = request.isr.iter().map(|replica| replica.id).collect();
         let recovered = request.leader_recovery_state != partition.leader_recovery_state;
@@ -239,8 +240,8 @@ mod tests {
         let mut world = world();
         let (id, epoch) = world.broker(3);
         let wish = BrokerWish::BeFenced;
-        let heartbeat = BrokerHeartbeat { id, epoch, metadata_offset: Offset(0), wish };
-        world.run(|c, context| c.broker_heartbeat(context, heartbeat)).unwrap();
+        let heartbeat = BrokerHeartbeat { wish, ..BrokerHeartbeat::new(id, epoch, Offset(0)) };
+        world.run(|c, context| c.broker_heartbeat(context, &heartbeat)).unwrap();
         let fenced = claim(&world, &[1, 2, 3]);
         assert_eq!(alter(&mut world, 1, &fenced), Err(ErrorCode::IneligibleReplica));
         let mut other = claim(&world, &[1, 2]);

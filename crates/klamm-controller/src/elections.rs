@@ -19,8 +19,8 @@ pub(crate) enum EligibleReplicas {
 
 /// What an election goes by.
 pub(crate) struct Rules<'a> {
-    /// Whether a node may lead now.
-    pub(crate) may_lead: &'a dyn Fn(NodeId) -> bool,
+    /// Whether a node may lead a partition now: it is alive, and so is the log directory.
+    pub(crate) may_lead: &'a dyn Fn(&PartitionRegistration, NodeId) -> bool,
     /// `min.insync.replicas` of the topic.
     pub(crate) min_insync_replicas: usize,
     /// `unclean.leader.election.enable` of the topic.
@@ -109,7 +109,7 @@ impl<'a> Change<'a> {
     }
 
     fn election(&self) -> Election {
-        let may_lead = self.rules.may_lead;
+        let may_lead = |node| (self.rules.may_lead)(self.partition, node);
         let clean = |node: &NodeId| {
             let in_sync =
                 self.isr.contains(node) || (self.isr.is_empty() && self.eligible.contains(node));
@@ -221,7 +221,7 @@ mod tests {
     /// The partition with `isr` as the new ISR while only `alive` may lead.
     fn after(case: &Case, isr: &[i32], alive: &[i32]) -> PartitionRegistration {
         let rules = Rules {
-            may_lead: &|node| alive.contains(&node.0),
+            may_lead: &|_, node| alive.contains(&node.0),
             min_insync_replicas: case.min_insync_replicas,
             unclean: case.unclean,
             eligible: case.eligible,

@@ -19,6 +19,7 @@ mod create_topics;
 #[cfg(test)]
 mod create_topics_tests;
 mod delete_topics;
+mod directories;
 mod elections;
 mod error;
 mod heartbeats;
@@ -48,6 +49,7 @@ pub use create_topics::{
     CreatedTopic, CreatedTopics, Layout, NewTopic, PARTITIONS_PER_REQUEST_MAX,
 };
 pub use delete_topics::{DeletedTopic, TopicToDelete};
+pub use directories::{ASSIGNMENTS_MAX, AssignedReplicas};
 pub use error::ApiError;
 pub use liveness::{BrokerHeartbeat, BrokerWish, HeartbeatReply};
 pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock};

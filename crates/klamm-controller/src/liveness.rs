@@ -14,7 +14,7 @@
 
 use klamm_env::Moment;
 use klamm_metadata::{BrokerRegistration, MetadataImage, VersionedRecord};
-use klamm_model::{BrokerEpoch, ErrorCode, NodeId, Offset};
+use klamm_model::{BrokerEpoch, DirectoryId, ErrorCode, NodeId, Offset};
 use klamm_persisted::metadata::BrokerRegistrationChangeRecord;
 
 use crate::partitions_of_brokers::Leaving;
@@ -22,7 +22,7 @@ use crate::producer_ids::check_broker_epoch;
 use crate::{ApiError, Context, Controller, ControllerResult};
 
 /// What a broker says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerHeartbeat {
     /// The broker.
     pub id: NodeId,
@@ -32,6 +32,17 @@ pub struct BrokerHeartbeat {
     pub metadata_offset: Offset,
     /// What it wants.
     pub wish: BrokerWish,
+    /// Its log directories that have failed (KIP-858).
+    pub offline_log_dirs: Vec<DirectoryId>,
+}
+
+impl BrokerHeartbeat {
+    /// Of a broker that wants to serve, and whose log directories are sound.
+    #[must_use]
+    pub fn new(id: NodeId, epoch: BrokerEpoch, metadata_offset: Offset) -> Self {
+        let (wish, offline_log_dirs) = (BrokerWish::Serve, Vec::new());
+        Self { id, epoch, metadata_offset, wish, offline_log_dirs }
+    }
 }
 
 /// What a broker wants.
@@ -74,7 +85,7 @@ impl Controller {
     pub fn broker_heartbeat(
         &mut self,
         context: &Context<'_>,
-        heartbeat: BrokerHeartbeat,
+        heartbeat: &BrokerHeartbeat,
     ) -> ControllerResult<Result<HeartbeatReply, ApiError>> {
         let (id, epoch) = (heartbeat.id, heartbeat.epoch);
         if let Err(error) = check_broker_epoch(context, id, epoch) {
@@ -86,12 +97,13 @@ impl Controller {
         self.heartbeats.on_contact(id, epoch, context.now);
         let caught_up = heartbeat.metadata_offset.0 >= broker.epoch.0;
         let next = next_state(context.image, broker, heartbeat.wish, caught_up);
-        let records = match next {
+        let mut records = self.directories_offline(context, broker, &heartbeat.offline_log_dirs);
+        records.append(&mut match next {
             Next::Fenced | Next::Stopped if !broker.fenced => self.fence(context, broker),
             Next::Unfenced if broker.fenced => self.unfence(context, broker),
             Next::Stopping if !broker.in_controlled_shutdown => self.stop(context, broker),
             _ => Vec::new(),
-        };
+        });
         let reply = HeartbeatReply {
             caught_up,
             fenced: matches!(next, Next::Fenced | Next::Stopped),
@@ -147,7 +159,7 @@ impl Controller {
     }
 }
 
-fn change_of(broker: &BrokerRegistration) -> BrokerRegistrationChangeRecord {
+pub(crate) fn change_of(broker: &BrokerRegistration) -> BrokerRegistrationChangeRecord {
     BrokerRegistrationChangeRecord {
         broker_id: broker.id.0,
         broker_epoch: broker.epoch.0,
@@ -192,8 +204,8 @@ mod tests {
 
     fn beat(world: &mut World, id: i32, offset: i64, wish: BrokerWish) -> HeartbeatReply {
         let (id, epoch) = world.broker(id);
-        let heartbeat = BrokerHeartbeat { id, epoch, metadata_offset: Offset(offset), wish };
-        world.run(|c, context| c.broker_heartbeat(context, heartbeat)).unwrap()
+        let heartbeat = BrokerHeartbeat { wish, ..BrokerHeartbeat::new(id, epoch, Offset(offset)) };
+        world.run(|c, context| c.broker_heartbeat(context, &heartbeat)).unwrap()
     }
 
     fn leader(world: &World) -> Option<i32> {
@@ -288,8 +300,8 @@ mod tests {
         let mut world = World::with_brokers(1);
         let (id, epoch) = world.broker(1);
         for (id, epoch) in [(id, BrokerEpoch(epoch.0 - 1)), (NodeId(9), epoch)] {
-            let beat = BrokerHeartbeat { id, epoch, metadata_offset: Offset(0), wish: Serve };
-            let error = world.run(|c, context| c.broker_heartbeat(context, beat)).unwrap_err();
+            let beat = BrokerHeartbeat::new(id, epoch, Offset(0));
+            let error = world.run(|c, context| c.broker_heartbeat(context, &beat)).unwrap_err();
             assert_eq!(error.code, ErrorCode::StaleBrokerEpoch);
         }
     }

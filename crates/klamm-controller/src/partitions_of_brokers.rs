@@ -34,7 +34,10 @@ impl Controller {
                 || (unclean_shutdown.is_some()
                     && partition.eligible_leader_replicas.contains(&broker))
         };
-        let may_lead = |node| node != broker && context.image.cluster.is_active(node);
+        let cluster = &context.image.cluster;
+        let may_lead = |held: &PartitionRegistration, node| {
+            node != broker && cluster.is_replica_online(held, node)
+        };
         self.change_isrs(context, &may_lead, unclean_shutdown, |partition| {
             involved(partition).then(|| without(&partition.isr, broker))
         })
@@ -46,16 +49,19 @@ impl Controller {
         context: &Context<'_>,
         broker: NodeId,
     ) -> Vec<VersionedRecord> {
-        let may_lead = |node| node == broker || context.image.cluster.is_active(node);
+        let cluster = &context.image.cluster;
+        let may_lead = |held: &PartitionRegistration, node| {
+            (node == broker || cluster.is_active(node)) && cluster.has_online_dir(held, node)
+        };
         self.change_isrs(context, &may_lead, None, |partition| {
             partition.leader.is_none().then(|| partition.isr.clone())
         })
     }
 
-    fn change_isrs(
+    pub(crate) fn change_isrs(
         &self,
         context: &Context<'_>,
-        may_lead: &dyn Fn(NodeId) -> bool,
+        may_lead: &dyn Fn(&PartitionRegistration, NodeId) -> bool,
         unclean_shutdown: Option<NodeId>,
         isr: impl Fn(&PartitionRegistration) -> Option<Vec<NodeId>>,
     ) -> Vec<VersionedRecord> {
@@ -82,7 +88,7 @@ impl Controller {
         &self,
         context: &Context<'_>,
         topic: &TopicImage,
-        may_lead: &'a dyn Fn(NodeId) -> bool,
+        may_lead: &'a dyn Fn(&PartitionRegistration, NodeId) -> bool,
     ) -> Rules<'a> {
         let config = |name| config_of_topic(context, &topic.name, name);
         let min = config("min.insync.replicas").and_then(|value| value.trim().parse::<i32>().ok());
@@ -116,6 +122,6 @@ fn config_of_topic<'a>(context: &Context<'a>, topic: &Str, name: &str) -> Option
     of_topic.or_else(|| image.config(&ConfigResource::new(CONFIG_BROKER, Str::new()), name))
 }
 
-fn without(nodes: &[NodeId], node: NodeId) -> Vec<NodeId> {
+pub(crate) fn without(nodes: &[NodeId], node: NodeId) -> Vec<NodeId> {
     nodes.iter().copied().filter(|other| *other != node).collect()
 }

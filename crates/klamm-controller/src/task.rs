@@ -12,16 +12,16 @@ use std::thread::JoinHandle;
 
 use klamm_env::{Moment, task};
 use klamm_metadata::{MetadataHandle, VersionedRecord};
-use klamm_model::{BrokerEpoch, ErrorCode, NodeId};
+use klamm_model::{BrokerEpoch, DirectoryId, ErrorCode, NodeId, TopicIdPartition};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::job::{Job, Operation};
 use crate::turn::State;
 use crate::{
     Activation, AlterConfigs, AlterPartition, AlteredPartitions, AlteredResources, ApiError,
-    BrokerHeartbeat, BrokerToRegister, Context, Controller, ControllerParts, ControllerResult,
-    CreatedTopics, DeletedTopic, GrownTopics, HeartbeatReply, Mode, MorePartitions, NewTopic,
-    ProducerIdBlock, ReplaceConfigs, TopicToDelete,
+    AssignedReplicas, BrokerHeartbeat, BrokerToRegister, Context, Controller, ControllerParts,
+    ControllerResult, CreatedTopics, DeletedTopic, GrownTopics, HeartbeatReply, Mode,
+    MorePartitions, NewTopic, ProducerIdBlock, ReplaceConfigs, TopicToDelete,
 };
 
 /// Requests that wait at most; whoever asks more waits until there is room.
@@ -201,7 +201,9 @@ operations! {
         |c: &mut Controller, context: &Context<'_>, id| c.unregister_broker(context, id);
     /// Says that a broker is alive; the inner error is the controller's refusal.
     broker_heartbeat / broker_heartbeat_blocking(heartbeat: BrokerHeartbeat) -> Result<HeartbeatReply, ApiError> =
-        |c: &mut Controller, context: &Context<'_>, heartbeat| c.broker_heartbeat(context, heartbeat);
+        |c: &mut Controller, context: &Context<'_>, heartbeat: BrokerHeartbeat| {
+            c.broker_heartbeat(context, &heartbeat)
+        };
     /// Gives a broker producer ids; the inner error is the controller's refusal.
     allocate_producer_ids / allocate_producer_ids_blocking(broker: NodeId, epoch: BrokerEpoch) -> Result<ProducerIdBlock, ApiError> =
         |c: &mut Controller, context: &Context<'_>, broker, epoch| {
@@ -211,5 +213,11 @@ operations! {
     alter_partitions / alter_partitions_blocking(leader: (NodeId, BrokerEpoch), claims: Vec<AlterPartition>) -> Result<AlteredPartitions, ApiError> =
         |c: &mut Controller, context: &Context<'_>, leader, claims: Vec<AlterPartition>| {
             c.alter_partitions(context, leader, &claims)
+        };
+    /// Says in which log directories a broker's replicas are; the inner error is the controller's
+    /// refusal.
+    assign_replicas_to_dirs / assign_replicas_to_dirs_blocking(broker: (NodeId, BrokerEpoch), replicas: Vec<(TopicIdPartition, DirectoryId)>) -> Result<AssignedReplicas, ApiError> =
+        |c: &mut Controller, context: &Context<'_>, broker, replicas: Vec<(TopicIdPartition, DirectoryId)>| {
+            c.assign_replicas_to_dirs(context, broker, &replicas)
         };
 }

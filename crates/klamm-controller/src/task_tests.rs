@@ -13,8 +13,8 @@ use klamm_persisted::metadata::MetadataRecord;
 
 use crate::testing::{CLUSTER_ID, TestRules, to_register};
 use crate::{
-    Activation, BrokerHeartbeat, BrokerWish, Controller, ControllerHandle, ControllerParts,
-    ControllerResult, Layout, MetadataLog, Mode, NewTopic, Settings, start,
+    Activation, BrokerHeartbeat, Controller, ControllerHandle, ControllerParts, ControllerResult,
+    Layout, MetadataLog, Mode, NewTopic, Settings, start,
 };
 
 #[derive(Default)]
@@ -86,12 +86,7 @@ impl Started {
         let records = bootstrap_records(MetadataVersion::LATEST_STABLE);
         assert_eq!(handle.activate_blocking(records), Ok(Activation::Bootstrapped));
         let epoch = handle.register_broker_blocking(to_register(1)).unwrap().unwrap();
-        let heartbeat = BrokerHeartbeat {
-            id: NodeId(1),
-            epoch,
-            metadata_offset: Offset(epoch.0),
-            wish: BrokerWish::Serve,
-        };
+        let heartbeat = BrokerHeartbeat::new(NodeId(1), epoch, Offset(epoch.0));
         assert!(!handle.broker_heartbeat_blocking(heartbeat).unwrap().unwrap().fenced);
         Self { handle, log, published, thread }
     }

@@ -97,8 +97,12 @@ impl World {
 
     /// Registers and unfences a broker with one log directory.
     pub(crate) fn register(&mut self, id: i32) {
-        let broker = to_register(id);
-        self.run(|c, context| c.register_broker(context, &broker)).unwrap();
+        self.register_with(&to_register(id));
+    }
+
+    pub(crate) fn register_with(&mut self, broker: &BrokerToRegister) {
+        let id = broker.id.0;
+        self.run(|c, context| c.register_broker(context, broker)).unwrap();
         let (_, epoch) = self.broker(id);
         self.replay_one(BrokerRegistrationChangeRecord {
             broker_id: id,

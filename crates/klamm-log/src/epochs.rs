@@ -35,6 +35,12 @@ impl LeaderEpochs {
         Self { entries: Vec::new(), is_dirty: true }
     }
 
+    /// The same, where no checkpoint has them yet.
+    pub(crate) fn unsaved(mut self) -> Self {
+        self.is_dirty = true;
+        self
+    }
+
     /// A batch of `epoch` is at `start_offset`. Older knowledge that contradicts it goes.
     pub fn assign(&mut self, epoch: LeaderEpoch, start_offset: Offset) {
         if epoch.0 < 0

@@ -113,7 +113,11 @@ impl Flusher {
     pub fn stop(&self) {
         lock(&self.shared.queue).stopping = true;
         self.shared.arrived.notify_one();
-        if let Some(thread) = lock(&self.thread).take()
+        let thread = lock(&self.thread).take();
+        // The last log that it has synced may have held the directory, and so the flusher itself.
+        let is_other =
+            |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();
+        if let Some(thread) = thread.filter(is_other)
             && thread.join().is_err()
         {
             tracing::error!(dir = %self.dir.display(), "a flusher panicked");

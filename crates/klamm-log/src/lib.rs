@@ -43,6 +43,7 @@ mod producer_snapshot;
 mod producer_state;
 mod recovery;
 mod reload;
+mod relocation;
 mod retention;
 mod room;
 mod save;
@@ -81,6 +82,7 @@ pub use partition_metadata::{
 pub use producer_snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
 pub use producer_state::{Marker, ProducerEntry, ProducerState, RememberedBatch, SequenceError};
 pub use recovery::{Opening, RecoveryReport};
+pub use relocation::{Copied, CopyError};
 pub use retention::PendingDeletion;
 pub use room::{Room, Shortage};
 pub use scrub::{Scrubbed, SealedSegment};

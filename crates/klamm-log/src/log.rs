@@ -202,6 +202,12 @@ impl Log {
         &self.view
     }
 
+    /// The disk that it is on.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
     /// Its directory.
     #[must_use]
     pub fn dir(&self) -> &Path {

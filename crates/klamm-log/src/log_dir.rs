@@ -1,5 +1,6 @@
 //! One log directory: its lock, its identity, its checkpoints and the partitions found in it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::closed::{self, CLOSED_LOGS, ClosedLog, ClosedLogs};
 use crate::error::{LogError, is_full};
 use crate::mark::{self, RECOVERY_MARKS, RecoveryMark};
 use crate::meta_properties::{META_PROPERTIES, MetaProperties};
-use crate::names::{is_doomed_dir, parse_partition_dir};
+use crate::names::{is_doomed_dir, parse_future_dir, parse_partition_dir};
 use crate::partition_metadata::read_partition_metadata;
 
 const LOCK: &str = ".lock";
@@ -228,37 +229,59 @@ impl LogDir {
     /// # Errors
     /// The disk failed.
     pub fn partitions(&self) -> Result<Vec<FoundPartition>, DirError> {
-        let io = |error| DirError::Io { path: self.path.clone(), error };
-        let find =
-            |name: &str| -> Result<std::collections::HashMap<TopicPartition, Offset>, LogError> {
-                let entries =
-                    OffsetCheckpoint::new(self.path.join(name)).read(self.disk.as_ref())?;
-                Ok(entries.into_iter().collect())
-            };
-        let recovery = find(RECOVERY_POINTS)?;
-        let starts = find(LOG_STARTS)?;
-        let watermarks = find(HIGH_WATERMARKS)?;
+        for name in self.directory_names()?.iter().filter(|name| is_doomed_dir(name)) {
+            self.disk.remove_dir_all(&self.path.join(name)).map_err(|error| self.io(error))?;
+        }
+        let is_metadata = |name: &TopicPartition| &*name.topic == klamm_model::METADATA_TOPIC;
+        let mut closed =
+            std::mem::take(&mut *self.closed.lock().expect("no holder of this lock can panic"));
+        let parse = |name: &str| parse_partition_dir(name).filter(|name| !is_metadata(name));
+        self.find(parse, &mut closed)
+    }
+
+    /// The replicas in it that are about to take the place of those in other directories.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn futures(&self) -> Result<Vec<FoundPartition>, DirError> {
+        self.find(parse_future_dir, &mut ClosedLogs::new())
+    }
+
+    fn io(&self, error: io::Error) -> DirError {
+        DirError::Io { path: self.path.clone(), error }
+    }
+
+    fn directory_names(&self) -> Result<Vec<String>, DirError> {
+        let entries = self.disk.list(&self.path).map_err(|error| self.io(error))?;
+        Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
+    }
+
+    /// The directories that are a partition's, with what the checkpoints say of them.
+    fn find(
+        &self,
+        parse: impl Fn(&str) -> Option<TopicPartition>,
+        closed: &mut ClosedLogs,
+    ) -> Result<Vec<FoundPartition>, DirError> {
+        let names = self.directory_names()?;
+        let names: Vec<(&String, TopicPartition)> =
+            names.iter().filter_map(|name| Some((name, parse(name)?))).collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = |name: &str| -> Result<HashMap<TopicPartition, Offset>, LogError> {
+            let entries = OffsetCheckpoint::new(self.path.join(name)).read(self.disk.as_ref())?;
+            Ok(entries.into_iter().collect())
+        };
+        let (recovery, starts) = (read(RECOVERY_POINTS)?, read(LOG_STARTS)?);
+        let watermarks = read(HIGH_WATERMARKS)?;
         let marks = mark::read(self.disk.as_ref(), &self.path.join(RECOVERY_MARKS))?;
-        let at = |map: &std::collections::HashMap<TopicPartition, Offset>,
-                  partition: &TopicPartition| {
+        let at = |map: &HashMap<TopicPartition, Offset>, partition: &TopicPartition| {
             map.get(partition).copied().unwrap_or(Offset::ZERO)
         };
-        let mut closed_logs =
-            std::mem::take(&mut *self.closed.lock().expect("no holder of this lock can panic"));
-        let mut found = Vec::new();
-        for entry in
-            self.disk.list(&self.path).map_err(io)?.into_iter().filter(|entry| entry.is_dir)
-        {
-            let dir = self.path.join(&entry.name);
-            if is_doomed_dir(&entry.name) {
-                self.disk.remove_dir_all(&dir).map_err(io)?;
-                continue;
-            }
-            let Some(partition) = parse_partition_dir(&entry.name) else { continue };
-            if &*partition.topic == klamm_model::METADATA_TOPIC {
-                continue;
-            }
-            let closed = closed_logs.remove(&partition);
+        let mut found = Vec::with_capacity(names.len());
+        for (name, partition) in names {
+            let dir = self.path.join(name);
+            let closed = closed.remove(&partition);
             let topic_id = match &closed {
                 Some((topic_id, _)) => Some(*topic_id),
                 None => read_partition_metadata(self.disk.as_ref(), &dir).map_err(|error| {

@@ -16,6 +16,10 @@ pub const SNAPSHOT_SUFFIX: &str = ".snapshot";
 pub const DELETED_SUFFIX: &str = ".deleted";
 /// A directory that is to be removed.
 pub const DELETE_DIR_SUFFIX: &str = "-delete";
+/// A directory with a replica that is about to take the place of the one in another directory.
+pub const FUTURE_DIR_SUFFIX: &str = "-future";
+/// Longest name that file systems take.
+pub const NAME_BYTES_MAX: usize = 255;
 /// Leader epochs and their start offsets.
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// How far a directory's logs were cleaned.
@@ -60,7 +64,6 @@ pub fn parse_partition_dir(name: &str) -> Option<TopicPartition> {
 /// 255 bytes that file systems allow by cutting the topic's name.
 #[must_use]
 pub fn doomed_dir(topic: &str, partition: PartitionIndex, random: Uuid) -> String {
-    const NAME_BYTES_MAX: usize = 255;
     let tail = format!("-{partition}.{:032x}{DELETE_DIR_SUFFIX}", random.0);
     let kept = topic.len().min(NAME_BYTES_MAX - tail.len());
     format!("{}{tail}", &topic[..kept])
@@ -69,10 +72,28 @@ pub fn doomed_dir(topic: &str, partition: PartitionIndex, random: Uuid) -> Strin
 /// Whether a directory waits for its removal.
 #[must_use]
 pub fn is_doomed_dir(name: &str) -> bool {
-    name.strip_suffix(DELETE_DIR_SUFFIX).is_some_and(|stem| {
-        stem.rsplit_once('.')
-            .is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
-    })
+    without_id(name, DELETE_DIR_SUFFIX).is_some()
+}
+
+/// The directory of a replica that will take the place of the one in another log directory (Kafka:
+/// `UnifiedLog.logFutureDirName`). `None` if the topic's name leaves no room for it.
+#[must_use]
+pub fn future_dir(topic: &str, partition: PartitionIndex, random: Uuid) -> Option<String> {
+    let name = format!("{topic}-{partition}.{:032x}{FUTURE_DIR_SUFFIX}", random.0);
+    (name.len() <= NAME_BYTES_MAX).then_some(name)
+}
+
+/// The partition of a future replica's directory; `None` if it is not one's.
+#[must_use]
+pub fn parse_future_dir(name: &str) -> Option<TopicPartition> {
+    parse_partition_dir(without_id(name, FUTURE_DIR_SUFFIX)?)
+}
+
+/// What stands before the random id in a name with a suffix.
+fn without_id<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
+    let (stem, id) = name.strip_suffix(suffix)?.rsplit_once('.')?;
+    let is_id = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    is_id.then_some(stem)
 }
 
 #[cfg(test)]
@@ -93,5 +114,18 @@ mod tests {
         assert!(is_doomed_dir(&doomed));
         assert_eq!(parse_partition_dir(&doomed), None);
         assert!(doomed_dir(&"a".repeat(249), 123, Uuid(5)).len() <= 255);
+    }
+
+    #[test]
+    fn a_future_replica_has_a_directory_of_its_own() {
+        let future = future_dir("my-topic", 7, Uuid(5)).unwrap();
+        assert_eq!(future, "my-topic-7.00000000000000000000000000000005-future");
+        assert_eq!(parse_future_dir(&future), Some(TopicPartition::new("my-topic", 7)));
+        assert_eq!(parse_partition_dir(&future), None);
+        assert!(!is_doomed_dir(&future));
+        for other in ["my-topic-7", "my-topic-7-future", "my-topic-7.5-future", &future[1..8]] {
+            assert_eq!(parse_future_dir(other), None, "{other}");
+        }
+        assert_eq!(future_dir(&"a".repeat(249), 0, Uuid(5)), None);
     }
 }

@@ -68,6 +68,15 @@ impl Log {
         segment.size() > 0 && timestamp.0 >= 0 && wall.0.saturating_sub(timestamp.0) > retention_ms
     }
 
+    /// Deletes segments that are wholly below the log's start, and no others.
+    pub(crate) fn delete_below_start(&mut self, wall: Timestamp) -> Result<usize, LogError> {
+        let end = self.log_end_offset();
+        let result = self.delete_while(wall, end, |log, _, next| {
+            next.is_some_and(|base| base <= log.log_start_offset())
+        });
+        self.closing_unless_full(result)
+    }
+
     /// Deletes from the oldest on while `is_doomed`.
     fn delete_while(
         &mut self,

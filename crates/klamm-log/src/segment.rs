@@ -76,6 +76,22 @@ impl Segment {
         }
     }
 
+    /// The same segment after its directory got another name. Nobody uses this one any more.
+    pub(crate) fn renamed(&self, dir: &Path) -> Self {
+        let indexes = self.indexes.write().expect("no holder of this lock can panic").take();
+        Self {
+            base_offset: self.base_offset,
+            dir: dir.to_owned(),
+            disk: Arc::clone(&self.disk),
+            slot: Arc::clone(&self.slot),
+            size: AtomicU64::new(self.size()),
+            max_timestamp: Mutex::new(self.max_timestamp()),
+            first_timestamp: self.first_timestamp.clone(),
+            is_retired: AtomicBool::new(false),
+            indexes: RwLock::new(indexes),
+        }
+    }
+
     pub(crate) fn path(&self, suffix: &str) -> PathBuf {
         self.dir.join(segment_file(self.base_offset, suffix))
     }

@@ -191,11 +191,30 @@ impl Unsynced {
         Some((issued.covers, issued.mark))
     }
 
+    /// The log's directory has another name now.
+    pub(crate) fn rename(&mut self, from: &Path, to: &Path) {
+        for (_, dirty) in &mut self.dirty {
+            match dirty {
+                Dirty::File { .. } => {}
+                Dirty::Path { path, .. } | Dirty::Dir(path) => *path = renamed(path, from, to),
+            }
+        }
+    }
+
     /// The log was cut: what is under way covers nothing behind the cut.
     pub(crate) fn cut_to(&mut self, end: Offset) {
         for issued in &mut self.issued {
             issued.covers = issued.covers.min(end);
             issued.mark = None;
         }
+    }
+}
+
+/// A path as it is after a directory above it, or it itself, got another name.
+pub(crate) fn renamed(path: &Path, from: &Path, to: &Path) -> PathBuf {
+    match path.strip_prefix(from) {
+        Ok(rest) if rest.as_os_str().is_empty() => to.to_owned(),
+        Ok(rest) => to.join(rest),
+        Err(_) => path.to_owned(),
     }
 }

@@ -11,7 +11,7 @@ use klamm_persisted::metadata::{
 };
 use klamm_stdx::Str;
 
-use crate::{MetadataVersion, ReplayError, SnapshotError};
+use crate::{MetadataVersion, PartitionRegistration, ReplayError, SnapshotError};
 
 /// Where a node listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,17 @@ impl BrokerRegistration {
         Ok(next)
     }
 
+    /// Whether a log directory of this broker can be used, as far as anybody knows (Kafka:
+    /// `BrokerRegistration.hasOnlineDir`).
+    #[must_use]
+    pub fn has_online_dir(&self, id: DirectoryId) -> bool {
+        match id {
+            Uuid::DIRECTORY_UNASSIGNED | Uuid::DIRECTORY_MIGRATING => true,
+            Uuid::DIRECTORY_LOST => false,
+            id => self.log_dirs.is_empty() || self.log_dirs.contains(&id),
+        }
+    }
+
     /// Checks that a record is about this life of the broker.
     pub(crate) fn check_epoch(&self, epoch: i64) -> Result<(), ReplayError> {
         if self.epoch.0 == epoch {
@@ -208,6 +219,19 @@ impl ClusterImage {
     pub fn is_active(&self, id: NodeId) -> bool {
         self.brokers.get(&id).is_some_and(|broker| broker.is_active())
     }
+
+    /// Whether the log directory of a partition's replica can be used, as far as anybody knows.
+    #[must_use]
+    pub fn has_online_dir(&self, partition: &PartitionRegistration, replica: NodeId) -> bool {
+        let directory = partition.directory(replica).unwrap_or(Uuid::DIRECTORY_UNASSIGNED);
+        self.brokers.get(&replica).is_some_and(|broker| broker.has_online_dir(directory))
+    }
+
+    /// Whether a replica can be used: its broker is active, and its log directory online.
+    #[must_use]
+    pub fn is_replica_online(&self, partition: &PartitionRegistration, replica: NodeId) -> bool {
+        self.is_active(replica) && self.has_online_dir(partition, replica)
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +262,31 @@ mod tests {
         assert!(next.merged(&fenced).unwrap().fenced);
         let moved = BrokerRegistrationChangeRecord { log_dirs: vec![Uuid(202)], ..change() };
         assert_eq!(next.merged(&moved).unwrap().log_dirs, [Uuid(202)]);
+    }
+
+    #[test]
+    fn a_log_directory_is_online_unless_the_broker_says_otherwise() {
+        let mut broker = broker();
+        for (id, is_online) in [
+            (Uuid(201), true),
+            (Uuid(202), false),
+            (Uuid::DIRECTORY_LOST, false),
+            (Uuid::DIRECTORY_UNASSIGNED, true),
+            (Uuid::DIRECTORY_MIGRATING, true),
+        ] {
+            assert_eq!(broker.has_online_dir(id), is_online, "{id}");
+        }
+        broker.log_dirs.clear();
+        assert!(broker.has_online_dir(Uuid(202)), "a broker of old names none");
+        let mut cluster = ClusterImage::default();
+        cluster.brokers.insert(NodeId(1), Arc::new(self::broker()));
+        let held = PartitionRegistration {
+            replicas: vec![NodeId(1)],
+            directories: vec![Uuid(202)],
+            ..PartitionRegistration::default()
+        };
+        assert!(!cluster.is_replica_online(&held, NodeId(1)));
+        assert!(!cluster.has_online_dir(&held, NodeId(2)), "nobody knows broker 2");
     }
 
     #[test]

@@ -101,6 +101,8 @@ impl LogCleaner {
             }
             Err(CleanError::Stopped) => Turn::Stopped,
             Err(CleanError::Disturbed) => Turn::Idle,
+            // A log that moved to another directory has taken its files along.
+            Err(CleanError::Log(_)) if dirty.log.is_disturbed() => Turn::Idle,
             Err(CleanError::Log(error)) => {
                 self.on_failed(&dirty, &error);
                 Turn::Idle

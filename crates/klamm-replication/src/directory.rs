@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use klamm_env::Disk;
 use klamm_log::{
@@ -52,6 +52,14 @@ impl From<LogError> for OpenError {
     }
 }
 
+/// What all directories of a node share.
+#[derive(Debug)]
+struct Shared {
+    marks_changed: Arc<Notify>,
+    news: Arc<Notify>,
+    open_files: Arc<OpenFiles>,
+}
+
 /// A directory in use: what is in it, who syncs it, and how it is.
 ///
 /// ```text
@@ -72,17 +80,58 @@ pub struct Directory {
     is_cordoned: AtomicBool,
     partition_count: AtomicUsize,
     open_files: Arc<OpenFiles>,
+    checkpoint_turns: Turns,
 }
 
+/// Which of a directory's checkpoints are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checkpoints {
+    All,
+    /// What a restart need not read.
+    Marks,
+}
+
+/// Who writes the checkpoints of a directory: one at a time, and never what somebody else has
+/// gathered later already.
 #[derive(Debug, Default)]
+pub(crate) struct Turns {
+    given: AtomicU64,
+    written: Mutex<u64>,
+}
+
+impl Turns {
+    /// To be asked for before the checkpoints are gathered.
+    pub(crate) fn next(&self) -> u64 {
+        self.given.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Writes, unless all checkpoints were written with what was gathered later. Nobody on the
+    /// data path waits for it.
+    pub(crate) fn take<T>(
+        &self,
+        (turn, which): (u64, Checkpoints),
+        write: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let mut written = self.written.lock().expect("no holder of this lock can panic");
+        let is_news = turn > *written;
+        if is_news && which == Checkpoints::All {
+            *written = turn;
+        }
+        is_news.then(write)
+    }
+}
+
+#[derive(Debug)]
 struct Health {
     is_offline: AtomicBool,
+    news: Arc<Notify>,
 }
 
 impl Health {
     fn fail(&self, dir: &Path, error: &dyn fmt::Display) {
         if !self.is_offline.swap(true, Ordering::AcqRel) {
             tracing::error!(dir = %dir.display(), %error, "log directory is offline: nothing more is written to it; restart the node when the disk is sound");
+            self.news.notify_one();
         }
     }
 }
@@ -92,9 +141,10 @@ impl Directory {
         disk: &Arc<dyn Disk>,
         dir: &Arc<LogDir>,
         min_free_bytes: Option<u64>,
-        (marks_changed, open_files): (&Arc<Notify>, &Arc<OpenFiles>),
+        shared: &Shared,
     ) -> io::Result<Self> {
-        let health = Arc::new(Health::default());
+        let (is_offline, news) = (AtomicBool::new(false), Arc::clone(&shared.news));
+        let health = Arc::new(Health { is_offline, news });
         let (path, for_flusher) = (dir.path().to_owned(), Arc::clone(&health));
         let on_failure = move |error: &io::Error| for_flusher.fail(&path, error);
         Ok(Self {
@@ -103,10 +153,11 @@ impl Directory {
             health,
             room: Room::new(Arc::clone(disk), dir.path(), min_free_bytes),
             has_new_marks: AtomicBool::new(false),
-            marks_changed: Arc::clone(marks_changed),
+            marks_changed: Arc::clone(&shared.marks_changed),
             is_cordoned: AtomicBool::new(false),
             partition_count: AtomicUsize::new(0),
-            open_files: Arc::clone(open_files),
+            open_files: Arc::clone(&shared.open_files),
+            checkpoint_turns: Turns::default(),
         })
     }
 
@@ -131,6 +182,10 @@ impl Directory {
     #[must_use]
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    pub(crate) fn checkpoint_turns(&self) -> &Turns {
+        &self.checkpoint_turns
     }
 
     pub(crate) fn open_files(&self) -> &Arc<OpenFiles> {
@@ -179,7 +234,7 @@ pub struct Directories {
     /// Configured, but not usable since the start.
     failed: Vec<PathBuf>,
     cluster_id: String,
-    marks_changed: Arc<Notify>,
+    shared: Shared,
 }
 
 impl Directories {
@@ -193,15 +248,17 @@ impl Directories {
         dirs: &LogDirs,
         min_free_bytes: Option<u64>,
     ) -> Result<Self, OpenError> {
-        let marks_changed = Arc::new(Notify::new());
-        let open_files = OpenFiles::new(OPEN_SEGMENT_FILES_MAX);
-        let shared = (&marks_changed, &open_files);
-        let start = |dir| Directory::start(&disk, dir, min_free_bytes, shared).map(Arc::new);
+        let shared = Shared {
+            marks_changed: Arc::default(),
+            news: Arc::default(),
+            open_files: OpenFiles::new(OPEN_SEGMENT_FILES_MAX),
+        };
+        let start = |dir| Directory::start(&disk, dir, min_free_bytes, &shared).map(Arc::new);
         let directories: io::Result<Vec<_>> = dirs.dirs().iter().map(start).collect();
         let directories = directories.map_err(OpenError::Thread)?;
         let cluster_id = dirs.cluster_id().to_owned();
         let failed = dirs.failed().iter().map(|failed| failed.path.clone()).collect();
-        Ok(Self { disk, directories, failed, cluster_id, marks_changed })
+        Ok(Self { disk, directories, failed, cluster_id, shared })
     }
 
     /// The cluster that they belong to.
@@ -226,10 +283,25 @@ impl Directories {
         &self.failed
     }
 
-    /// Told when a recovery checkpoint is worth writing before its time.
+    /// Told when a recovery checkpoint, or all of them after a deletion, is worth writing before
+    /// its time.
     #[must_use]
     pub fn marks_changed(&self) -> &Arc<Notify> {
-        &self.marks_changed
+        &self.shared.marks_changed
+    }
+
+    /// Told when the controller should hear of a directory that failed, or of a replica that is in
+    /// another one than it knows.
+    #[must_use]
+    pub fn news(&self) -> &Arc<Notify> {
+        &self.shared.news
+    }
+
+    /// The directories that failed since the start.
+    #[must_use]
+    pub fn offline_ids(&self) -> Vec<DirectoryId> {
+        let offline = self.directories.iter().filter(|directory| directory.is_offline());
+        offline.map(|directory| directory.dir.directory_id()).collect()
     }
 
     /// Every directory.
@@ -259,7 +331,23 @@ impl Directories {
         Ok(all)
     }
 
+    /// The replicas that are on their way to another directory.
+    pub(crate) fn found_futures(&self) -> Result<Vec<(usize, FoundPartition)>, OpenError> {
+        let mut all = Vec::new();
+        for (i, directory) in self.directories.iter().enumerate() {
+            all.extend(directory.dir.futures()?.into_iter().map(|found| (i, found)));
+        }
+        Ok(all)
+    }
+
     pub(crate) fn stop_flushers(&self) {
         self.directories.iter().for_each(|directory| directory.flusher.stop());
+    }
+}
+
+impl Drop for Directories {
+    fn drop(&mut self) {
+        // Else a flusher that is about to end may hold a directory, and its lock, a little longer.
+        self.stop_flushers();
     }
 }

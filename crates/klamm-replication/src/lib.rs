@@ -12,6 +12,9 @@ mod close;
 mod coordinator_log;
 mod directory;
 mod fetch_session;
+mod mover;
+mod moves;
+mod opening;
 mod partition;
 mod partitions;
 mod rules;
@@ -25,6 +28,8 @@ pub use directory::{Directories, Directory, OpenError};
 pub use fetch_session::{
     Answer, FetchSessions, SessionError, SessionRef, SessionRequest, Told, Wanted, Worth,
 };
+pub use mover::{LogMover, MoveTurn};
+pub use moves::{FutureReplica, MoveRefused};
 pub use partition::{AppendRefused, CommitWait, Partition, ReadRefused, TransactionMarker, Watch};
 pub use partitions::{Age, NewPartition, Partitions};
 pub use rules::{log_config, rules};

@@ -1,13 +1,15 @@
 //! One partition of this broker, on the data path: who leads it, appends, reads, the high
 //! watermark. Never parses a request, and never holds its log's lock while it waits.
 
+mod home;
 mod refusals;
+mod relocation;
 mod transactions;
 mod upkeep;
 mod waits;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
@@ -19,7 +21,9 @@ use klamm_model::{IsolationLevel, LeaderEpoch, Offset, Timestamp, TopicId, Topic
 use klamm_records::{Rules, ValidBatch};
 use tokio::sync::Notify;
 
+use self::home::Home;
 pub use self::refusals::{AppendRefused, ReadRefused};
+pub(crate) use self::relocation::{Replaced, Replacement};
 pub use self::transactions::TransactionMarker;
 pub use self::waits::{CommitWait, Watch};
 use crate::directory::Directory;
@@ -27,11 +31,6 @@ use crate::waiters::{FetchSignal, Waiters};
 
 /// `leader_epoch` of a partition that is not led here.
 const NOT_LEADER: i32 = -1;
-
-/// `sync_asked`: each is more than the one before.
-const NOT_ASKED: u8 = 0;
-const ASKED_SOON: u8 = 1;
-const ASKED_NOW: u8 = 2;
 
 /// A partition.
 pub struct Partition {
@@ -55,9 +54,8 @@ pub struct Partition {
     unopened: Option<Option<Box<FoundPartition>>>,
     rules: ArcSwap<Rules>,
     waiters: Waiters,
-    directory: Arc<Directory>,
-    /// What the flusher was asked for and has not begun: one of `NOT_ASKED` and below.
-    sync_asked: AtomicU8,
+    /// Where its log is. Another one only under the log's lock.
+    home: ArcSwap<Home>,
     myself: std::sync::Weak<Self>,
 }
 
@@ -99,7 +97,6 @@ impl Partition {
         rules: Rules,
         (directory, unopened): (Arc<Directory>, Option<Option<Box<FoundPartition>>>),
     ) -> Arc<Self> {
-        directory.on_partition_made();
         log.bound_open_files(directory.open_files());
         let view = Arc::clone(log.view());
         let config = log.config().clone();
@@ -121,8 +118,7 @@ impl Partition {
                 unopened,
                 rules: ArcSwap::from_pointee(rules),
                 waiters: Waiters::default(),
-                directory,
-                sync_asked: AtomicU8::new(NOT_ASKED),
+                home: ArcSwap::new(Home::new(directory, myself.clone())),
                 myself: myself.clone(),
             };
             this.note_config(&config);
@@ -187,15 +183,15 @@ impl Partition {
 
     /// Where it is.
     #[must_use]
-    pub fn directory(&self) -> &Arc<Directory> {
-        &self.directory
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.home.load().directory)
     }
 
     /// Whether a write or a sync failed, its own or another's in the same directory: nothing more
     /// is written to it, and what was synced can be read.
     #[must_use]
     pub fn is_offline(&self) -> bool {
-        self.has_failed.load(Ordering::Acquire) || self.directory.is_offline()
+        self.has_failed.load(Ordering::Acquire) || self.home.load().directory.is_offline()
     }
 
     /// Whether its log could not be opened, so that nothing can be read either.
@@ -207,7 +203,7 @@ impl Partition {
     /// A write or sync of its own failed, and the directory with it.
     pub(crate) fn fail(&self, error: &dyn fmt::Display) {
         self.has_failed.store(true, Ordering::Release);
-        self.directory.fail(error);
+        self.home.load().directory.fail(error);
         self.waiters.wake_all();
     }
 
@@ -243,7 +239,8 @@ impl Partition {
             return Err(AppendRefused::Offline);
         }
         if matches!(origin, Origin::Client | Origin::Transaction(_)) {
-            let room = self.directory.room();
+            let home = self.home.load();
+            let room = home.directory.room();
             room.admit(batch.size_in_bytes() as u64, wall).map_err(AppendRefused::NearlyFull)?;
         }
         let mut log = self.lock();
@@ -264,7 +261,7 @@ impl Partition {
                 Ok(appended)
             }
             Err(AppendError::Disk(error @ LogError::Full { .. })) => {
-                self.directory.room().on_full(wall);
+                self.home.load().directory.room().on_full(wall);
                 Err(AppendRefused::Log(AppendError::Disk(error)))
             }
             Err(AppendError::Disk(error)) => {
@@ -291,15 +288,7 @@ impl Partition {
     }
 
     fn ask_for_sync(&self, urgency: Urgency) {
-        let asked = match urgency {
-            Urgency::Soon => ASKED_SOON,
-            Urgency::Now => ASKED_NOW,
-        };
-        if self.sync_asked.fetch_max(asked, Ordering::AcqRel) < asked
-            && let Some(this) = self.myself.upgrade()
-        {
-            self.directory.request_sync(this, urgency);
-        }
+        self.home.load().ask_for_sync(urgency);
     }
 
     /// Somebody wants to see what is appended but not committed.
@@ -372,7 +361,12 @@ impl Partition {
         if self.is_unopened() {
             return Err(ReadRefused::Offline);
         }
-        let epoch = self.leader_epoch().ok_or(ReadRefused::NotLeader)?;
+        // Nobody leads what is in a log directory that failed.
+        let refused = || match self.is_offline() {
+            true => ReadRefused::Offline,
+            false => ReadRefused::NotLeader,
+        };
+        let epoch = self.leader_epoch().ok_or_else(refused)?;
         match client_epoch {
             Some(client) if client < epoch => Err(ReadRefused::FencedEpoch),
             Some(client) if client > epoch => Err(ReadRefused::UnknownEpoch),
@@ -451,6 +445,6 @@ impl Partition {
 
 impl Drop for Partition {
     fn drop(&mut self) {
-        self.directory.on_partition_dropped();
+        self.home.load().leave();
     }
 }

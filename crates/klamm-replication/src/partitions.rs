@@ -1,13 +1,13 @@
 //! Finds partitions by name and by topic id. Only looks up, opens and closes; what a partition
 //! does is its own business.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use klamm_env::Env;
-use klamm_log::{DirError, FoundPartition, Log, LogConfig, LogDir, LogError, Opening, names};
+use klamm_log::{FoundPartition, Log, LogConfig, LogDir, LogError, names};
 use klamm_model::{
     DirectoryId, LeaderEpoch, PartitionIndex, Timestamp, TopicId, TopicIdPartition, TopicPartition,
 };
@@ -16,7 +16,8 @@ use klamm_stdx::Str;
 
 use crate::cleaner_checkpoints::CleanerCheckpoints;
 use crate::close::{self, Ended};
-use crate::directory::{Directories, Directory, OpenError};
+use crate::directory::{Checkpoints, Directories, Directory, OpenError};
+use crate::moves::Moves;
 use crate::partition::Partition;
 
 /// A partition that this broker has a replica of.
@@ -61,12 +62,15 @@ pub struct Partitions {
     directories: Directories,
     index: ArcSwap<Index>,
     /// Directories found at the start whose partitions the metadata has not named yet.
-    found: Mutex<HashMap<TopicPartition, (usize, FoundPartition)>>,
+    found: Mutex<HashMap<TopicPartition, Vec<(usize, FoundPartition)>>>,
     /// Partition directories of deleted topics, which are removed in the background.
     doomed: Mutex<Vec<PathBuf>>,
     /// Partitions of deleted topics that the checkpoints may still speak of.
     outdated: Mutex<HashSet<TopicPartition>>,
     cleaner_checkpoints: CleanerCheckpoints,
+    moves: Moves,
+    /// Where partitions are, as far as the metadata does not know it.
+    assignments: Mutex<BTreeMap<TopicIdPartition, DirectoryId>>,
 }
 
 impl Partitions {
@@ -75,16 +79,17 @@ impl Partitions {
     /// # Errors
     /// A directory cannot be read.
     pub fn open(env: Env, directories: Directories) -> Result<Self, OpenError> {
-        let found = directories.found()?;
+        let mut found: HashMap<TopicPartition, Vec<(usize, FoundPartition)>> = HashMap::new();
+        for (i, one) in directories.found()? {
+            found.entry(one.partition.clone()).or_default().push((i, one));
+        }
+        let moves = Moves::new(directories.found_futures()?);
         let cleaner_checkpoints = CleanerCheckpoints::read(&directories)?;
-        let names: HashSet<&TopicPartition> = found.iter().map(|(_, f)| &f.partition).collect();
         let mut outdated = cleaner_checkpoints.names();
         for dir in directories.dirs() {
             outdated.extend(dir.checkpointed()?);
         }
-        outdated.retain(|name| !names.contains(name));
-        let found =
-            found.into_iter().map(|(i, found)| (found.partition.clone(), (i, found))).collect();
+        outdated.retain(|name| !found.contains_key(name));
         Ok(Self {
             env,
             directories,
@@ -93,7 +98,17 @@ impl Partitions {
             doomed: Mutex::default(),
             outdated: Mutex::new(outdated),
             cleaner_checkpoints,
+            moves,
+            assignments: Mutex::default(),
         })
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    pub(crate) fn moves(&self) -> &Moves {
+        &self.moves
     }
 
     /// The directories.
@@ -135,8 +150,40 @@ impl Partitions {
 
     /// The directory that a partition is in.
     #[must_use]
-    pub fn directory_of<'a>(&self, partition: &'a Partition) -> Option<&'a Arc<LogDir>> {
-        (!partition.is_unopened()).then(|| partition.directory().log_dir())
+    pub fn directory_of(&self, partition: &Partition) -> Option<Arc<LogDir>> {
+        (!partition.is_unopened()).then(|| Arc::clone(partition.directory().log_dir()))
+    }
+
+    /// The log directory of a partition is told to the controller, unless it is `known` there
+    /// (KIP-858).
+    pub(crate) fn note_directory(&self, partition: &Partition, known: Option<DirectoryId>) {
+        let directory = partition.directory();
+        let id = directory.log_dir().directory_id();
+        if partition.is_unopened() || directory.is_offline() || known == Some(id) {
+            return;
+        }
+        let (topic_id, name) = (partition.topic_id(), partition.name());
+        let partition = TopicIdPartition { topic_id, partition: name.partition };
+        let mut assignments = self.assignments.lock().expect("no holder of this lock can panic");
+        assignments.insert(partition, id);
+        drop(assignments);
+        self.directories.news().notify_one();
+    }
+
+    /// Some of the log directories that the controller does not know of, at most `count_max`.
+    #[must_use]
+    pub fn take_assignments(&self, count_max: usize) -> Vec<(TopicIdPartition, DirectoryId)> {
+        let mut assignments = self.assignments.lock().expect("no holder of this lock can panic");
+        std::iter::from_fn(|| assignments.pop_first()).take(count_max).collect()
+    }
+
+    /// The controller could not be told.
+    pub fn put_back_assignments(&self, untold: Vec<(TopicIdPartition, DirectoryId)>) {
+        let mut assignments = self.assignments.lock().expect("no holder of this lock can panic");
+        for (partition, directory) in untold {
+            // What was said since then is newer.
+            assignments.entry(partition).or_insert(directory);
+        }
     }
 
     /// Opens or makes partitions that the metadata has given to this broker; those that are open
@@ -148,7 +195,7 @@ impl Partitions {
         let mut failed = Vec::new();
         let mut changed: HashMap<Str, HashMap<PartitionIndex, Arc<Partition>>> = HashMap::new();
         for wanted in new {
-            let epoch = wanted.leader_epoch;
+            let (epoch, directory) = (wanted.leader_epoch, wanted.directory);
             let id =
                 TopicIdPartition { topic_id: wanted.topic_id, partition: wanted.name.partition };
             let topic = changed.entry(wanted.name.topic.clone()).or_insert_with(|| {
@@ -172,6 +219,7 @@ impl Partitions {
                 Some(epoch) => partition.lead(epoch),
                 None => partition.resign(),
             }
+            self.note_directory(&partition, directory);
         }
         index
             .by_topic
@@ -187,9 +235,13 @@ impl Partitions {
         let mut has_namesake = false;
         for wanted in new {
             let is_other = |id: TopicId| id != wanted.topic_id;
-            if found.get(&wanted.name).is_some_and(|(_, f)| f.topic_id.is_some_and(is_other)) {
-                found.remove(&wanted.name);
-                has_namesake = true;
+            if let Some(known) = found.get_mut(&wanted.name) {
+                let before = known.len();
+                known.retain(|(_, found)| !found.topic_id.is_some_and(is_other));
+                has_namesake |= known.len() < before;
+                if known.is_empty() {
+                    found.remove(&wanted.name);
+                }
             }
         }
         drop(found);
@@ -205,108 +257,13 @@ impl Partitions {
         }
     }
 
-    /// Opens or makes a partition. One that cannot be opened is offline, and its directory's files
-    /// stay as they are.
-    fn open_partition(&self, wanted: NewPartition) -> (Arc<Partition>, Option<LogError>) {
-        let known = self.take_found(&wanted.name);
-        let (i, opened) = match &known {
-            Some((i, found)) => (*i, self.open_log(*i, found, &wanted)),
-            None => match self.choose_directory(&wanted) {
-                Ok(i) => (i, self.create_log(i, &wanted)),
-                Err(missing) => (0, Err(missing)),
-            },
-        };
-        let directory = Arc::clone(&self.directories.directories[i]);
-        let (name, topic_id) = (wanted.name, wanted.topic_id);
-        match opened {
-            Ok(mut log) => {
-                let cleaned_to = self.cleaner_checkpoints.take(&name).filter(|_| known.is_some());
-                if let Some(offset) = cleaned_to {
-                    log.resume_cleaning_at(offset);
-                }
-                (Partition::new(name, topic_id, log, wanted.rules, directory), None)
-            }
-            Err(error) => {
-                let found = known.map(|(_, found)| found);
-                let dir = found.as_ref().map(|found| found.dir.clone()).unwrap_or_default();
-                let log = Log::unopened(&self.directories.disk, &dir, wanted.config);
-                (Partition::unopened((name, topic_id), log, found, directory), Some(error))
-            }
-        }
-    }
-
-    /// What was found of a partition at the start. The room of the last goes with it.
-    fn take_found(&self, name: &TopicPartition) -> Option<(usize, FoundPartition)> {
-        let mut found = self.found.lock().expect("no holder of this lock can panic");
-        let known = found.remove(name);
-        if found.is_empty() {
-            found.shrink_to_fit();
-        }
-        known
-    }
-
-    fn open_log(
-        &self,
-        i: usize,
-        found: &FoundPartition,
-        wanted: &NewPartition,
-    ) -> Result<Log, LogError> {
-        let (wall, config) = (self.env.clock.wall(), wanted.config.clone());
-        if let Some(closed) = &found.closed {
-            let disk = &self.directories.disk;
-            let mut log = Log::asleep(disk, &found.dir, config, closed, wall);
-            log.keep_mark(found.mark);
-            log.keep_topic_id(found.topic_id);
-            return Ok(log);
-        }
-        let opening = Opening {
-            was_clean: self.directories.directories[i].dir.was_clean(),
-            recovery_point: found.recovery_point,
-            log_start_offset: found.log_start_offset,
-            mark: found.mark,
-            cleaned_to: self.cleaner_checkpoints.of(&wanted.name),
-        };
-        let (mut log, report) =
-            Log::open(&self.directories.disk, &found.dir, config, opening, wall)?;
-        if found.topic_id.is_none() {
-            log.assign_topic_id(wanted.topic_id)?;
-        }
-        if report.segments_checked > 0 {
-            tracing::info!(partition = %found.partition, ?report, "log recovered");
-        }
-        Ok(log)
-    }
-
-    fn create_log(&self, i: usize, wanted: &NewPartition) -> Result<Log, LogError> {
+    pub(crate) fn create_log(&self, i: usize, wanted: &NewPartition) -> Result<Log, LogError> {
         let name = names::partition_dir(&wanted.name.topic, wanted.name.partition);
         let dir = self.directories.directories[i].dir.path().join(name);
         // A directory of a deleted topic of the same name makes room first.
         self.make_room(&dir, &wanted.name)?;
         let (topic_id, wall) = (Some(wanted.topic_id), self.env.clock.wall());
         Log::create(&self.directories.disk, &dir, topic_id, wanted.config.clone(), wall)
-    }
-
-    /// Where a partition that was not found is made: in the directory that the metadata names, or
-    /// the one with the fewest partitions. Nowhere, if it may be in a directory that failed
-    /// (Kafka: `LogManager.getOrCreateLog`): an empty one in its place would be taken for it.
-    fn choose_directory(&self, wanted: &NewPartition) -> Result<usize, LogError> {
-        let dirs = self.directories.all();
-        let failed = self.directories.failed();
-        if let Some(named) = wanted.directory {
-            let here = dirs.iter().position(|d| d.dir.directory_id() == named);
-            return here.ok_or_else(|| LogError::Unreadable {
-                path: failed.first().cloned().unwrap_or_default(),
-                what: format!("the partition is in log directory {named}, which is not among those in use; mend it or put it back (log.dirs), and start again"),
-            });
-        }
-        if let Some(path) = failed.first().filter(|_| wanted.age == Age::Old) {
-            let what = "the partition is in none of the other log directories, so it may be in this one, which failed; mend it and start again".to_owned();
-            return Err(LogError::Unreadable { path: path.clone(), what });
-        }
-        let usable = (0..dirs.len()).filter(|i| !dirs[*i].is_offline());
-        // Where all are cordoned the controller does not ask, if it was so at the start.
-        let order = |i: &usize| (dirs[*i].is_cordoned(), dirs[*i].partition_count());
-        Ok(usable.min_by_key(order).unwrap_or(0))
     }
 
     fn make_room(&self, dir: &std::path::Path, name: &TopicPartition) -> Result<(), LogError> {
@@ -320,7 +277,11 @@ impl Partitions {
 
     /// Renames a partition's directory so that its name is free at once; its removal is slow and
     /// happens in [`Partitions::remove_doomed`].
-    fn doom(&self, dir: &std::path::Path, name: &TopicPartition) -> Result<(), LogError> {
+    pub(crate) fn doom(
+        &self,
+        dir: &std::path::Path,
+        name: &TopicPartition,
+    ) -> Result<(), LogError> {
         let doomed = names::doomed_dir(&name.topic, name.partition, self.env.random.uuid());
         let to = dir.with_file_name(doomed);
         self.directories
@@ -344,11 +305,13 @@ impl Partitions {
             let mut outdated = self.outdated.lock().expect("no holder of this lock can panic");
             outdated.insert(partition.name().clone());
             drop(outdated);
+            self.on_deleted(partition);
             let Some(checkpoint) = partition.checkpoint() else { continue };
             if let Err(error) = self.doom(&checkpoint.dir, partition.name()) {
                 tracing::error!(partition = %partition.name(), %error, "a deleted partition's directory could not be renamed");
             }
         }
+        self.directories.marks_changed().notify_one();
         // A topic of the same name begins dirty.
         if was_cleaned {
             self.write_cleaner_checkpoints();
@@ -383,7 +346,23 @@ impl Partitions {
     #[must_use]
     pub fn strays(&self) -> Vec<FoundPartition> {
         let found = self.found.lock().expect("no holder of this lock can panic");
-        found.values().map(|(_, found)| found.clone()).collect()
+        let partitions = found.values().flatten().map(|(_, found)| found.clone());
+        partitions.chain(self.moves.strays()).collect()
+    }
+
+    /// What was found of a partition at the start, in the directories with these numbers.
+    pub(crate) fn take_found(&self, name: &TopicPartition) -> Vec<(usize, FoundPartition)> {
+        let mut found = self.found.lock().expect("no holder of this lock can panic");
+        let known = found.remove(name).unwrap_or_default();
+        // The room of the last goes with it.
+        if found.is_empty() {
+            found.shrink_to_fit();
+        }
+        known
+    }
+
+    pub(crate) fn cleaner_checkpoints(&self) -> &CleanerCheckpoints {
+        &self.cleaner_checkpoints
     }
 
     /// Has synced what `flush.ms` asks for by now; nothing is waited for.
@@ -399,35 +378,56 @@ impl Partitions {
     /// Writes how far every partition has come. A directory that cannot take it is offline from
     /// then on; one without room keeps what was written before.
     pub fn write_checkpoints(&self) {
-        self.outdated.lock().expect("no holder of this lock can panic").clear();
+        let outdated = self.outdated.lock().expect("no holder of this lock can panic").clone();
         for directory in self.directories.all().iter().filter(|d| !d.is_offline()) {
             directory.take_new_marks();
-            self.write_to(directory, LogDir::write_checkpoints);
+            self.write_to(directory, Checkpoints::All);
         }
+        // Not before: whoever makes a topic of the same name must know that they are written.
+        let mut now = self.outdated.lock().expect("no holder of this lock can panic");
+        now.retain(|name| !outdated.contains(name));
+    }
+
+    /// Whether the checkpoints may speak of topics that were deleted: then they are worth writing
+    /// before a topic of the same name has to wait for it.
+    #[must_use]
+    pub fn has_outdated_checkpoints(&self) -> bool {
+        !self.outdated.lock().expect("no holder of this lock can panic").is_empty()
     }
 
     /// Writes the recovery checkpoints of directories whose logs can vouch for more by now.
     pub fn write_new_marks(&self) {
         for directory in self.directories.all().iter().filter(|d| !d.is_offline()) {
             if directory.take_new_marks() {
-                self.write_to(directory, LogDir::write_marks);
+                self.write_to(directory, Checkpoints::Marks);
             }
         }
     }
 
-    fn write_to(
-        &self,
-        directory: &Directory,
-        write: fn(&LogDir, &[FoundPartition]) -> Result<(), DirError>,
-    ) {
-        let partitions = self.all();
-        let here = partitions.iter().filter(|p| std::ptr::eq(&**p.directory(), directory));
-        let (here, mut found): (Vec<&Arc<Partition>>, Vec<FoundPartition>) =
-            here.filter_map(|partition| Some((partition, partition.checkpoint()?))).unzip();
-        let of_partitions = found.len();
+    fn write_to(&self, directory: &Directory, which: Checkpoints) {
         let path = directory.dir.path();
-        found.extend(self.strays().into_iter().filter(|found| found.dir.parent() == Some(path)));
-        match write(&directory.dir, &found) {
+        let turn = directory.checkpoint_turns().next();
+        let partitions = self.all();
+        let here = partitions.iter().filter(|p| std::ptr::eq(&*p.directory(), directory));
+        let (here, mut found): (Vec<&Arc<Partition>>, Vec<FoundPartition>) = here
+            .filter_map(|partition| Some((partition, partition.checkpoint()?)))
+            // One that has just moved out is in the other directory's checkpoints.
+            .filter(|(partition, found)| {
+                partition.is_unopened() || found.dir.parent() == Some(path)
+            })
+            .unzip();
+        let of_partitions = found.len();
+        found.extend(self.moves.checkpoints(directory));
+        let is_told: HashSet<TopicPartition> =
+            found.iter().map(|found| found.partition.clone()).collect();
+        let strays = self.strays().into_iter().filter(|found| found.dir.parent() == Some(path));
+        found.extend(strays.filter(|stray| !is_told.contains(&stray.partition)));
+        let write = || match which {
+            Checkpoints::All => directory.dir.write_checkpoints(&found),
+            Checkpoints::Marks => directory.dir.write_marks(&found),
+        };
+        let written = directory.checkpoint_turns().take((turn, which), write);
+        match written.unwrap_or(Ok(())) {
             Ok(()) => {
                 for (partition, found) in here.iter().zip(&found[..of_partitions]) {
                     found.mark.into_iter().for_each(|mark| partition.on_mark_written(mark));
@@ -444,9 +444,10 @@ impl Partitions {
     /// failed is not marked: its logs are recovered at the next start.
     pub fn close(&self, broker_epoch: i64) {
         self.directories.stop_flushers();
+        let unfinished = self.close_moves();
         let all = self.all();
         let here = |directory: &Arc<Directory>| -> Vec<&Arc<Partition>> {
-            let is_here = |p: &&Arc<Partition>| std::ptr::eq(&**p.directory(), &**directory);
+            let is_here = |p: &&Arc<Partition>| Arc::ptr_eq(&p.directory(), directory);
             all.iter().filter(is_here).collect()
         };
         let directories = self.directories.all();
@@ -457,6 +458,9 @@ impl Partitions {
         self.write_checkpoints();
         for (directory, ended) in directories.iter().zip(ends) {
             if ended == Ended::ToBeRecovered || directory.is_offline() {
+                continue;
+            }
+            if unfinished.iter().any(|path| path == directory.dir.path()) {
                 continue;
             }
             let closed: Vec<_> = here(directory).iter().filter_map(|p| p.closed()).collect();

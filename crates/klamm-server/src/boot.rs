@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use klamm_config::{BrokerConfig, Listener};
 use klamm_controller::{
-    BrokerHeartbeat, BrokerToRegister, BrokerWish, ControllerHandle, DeleteTopics, Settings,
+    BrokerHeartbeat, BrokerToRegister, ControllerHandle, DeleteTopics, Settings,
 };
 use klamm_env::Env;
 use klamm_env::net::{BoundListener, SocketOptions};
@@ -231,7 +231,7 @@ pub(crate) fn join(
     };
     let epoch = controller.register_broker_blocking(broker)??;
     let metadata_offset = controller.metadata().image().provenance.next_offset.plus(-1);
-    let heartbeat = BrokerHeartbeat { id, epoch, metadata_offset, wish: BrokerWish::Serve };
+    let heartbeat = BrokerHeartbeat::new(id, epoch, metadata_offset);
     controller.broker_heartbeat_blocking(heartbeat)??;
     Ok(epoch)
 }

@@ -8,11 +8,32 @@ use klamm_controller::MetadataHandle;
 use klamm_coordinator::Coordinator;
 use klamm_env::{Env, task};
 use klamm_group_coordinator::GroupShard;
+use klamm_model::{GROUP_OFFSETS_TOPIC, TRANSACTION_STATE_TOPIC};
 use klamm_replication::Partitions;
 use klamm_transaction_coordinator::TransactionShard;
 
 use crate::boot;
 use crate::error::StartError;
+
+/// A topic that a coordinator keeps its state in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Coordinated {
+    Groups,
+    Transactions,
+}
+
+impl Coordinated {
+    pub(crate) fn topic(self) -> &'static str {
+        match self {
+            Self::Groups => GROUP_OFFSETS_TOPIC,
+            Self::Transactions => TRANSACTION_STATE_TOPIC,
+        }
+    }
+
+    pub(crate) fn of(topic: &str) -> Option<Self> {
+        [Self::Groups, Self::Transactions].into_iter().find(|kind| kind.topic() == topic)
+    }
+}
 
 /// The coordinators of a node, each with its thread.
 pub(crate) struct Coordinators {

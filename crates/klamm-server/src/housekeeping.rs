@@ -14,6 +14,7 @@ use klamm_replication::Partitions;
 use tokio::sync::watch;
 
 use crate::http;
+use crate::reporter::Reporter;
 
 /// How often renamed files and directories are looked at.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(60);
@@ -31,10 +32,18 @@ pub(crate) struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// Starts the thread; it ends when `stopped` changes.
-    pub(crate) fn start(self, stopped: watch::Receiver<bool>) -> io::Result<JoinHandle<()>> {
+    /// Starts the thread, which also runs the reporter; it ends when `stopped` changes.
+    pub(crate) fn start(
+        self,
+        reporter: Reporter,
+        stopped: watch::Receiver<bool>,
+    ) -> io::Result<JoinHandle<()>> {
         task::spawn_thread("housekeeping", move || {
-            if let Err(error) = task::run_worker(self.run(stopped)) {
+            let run = async {
+                task::spawn_local(reporter.run());
+                self.run(stopped).await;
+            };
+            if let Err(error) = task::run_worker(run) {
                 tracing::error!(%error, "housekeeping could not start");
             }
         })
@@ -70,7 +79,10 @@ impl Housekeeping {
                 _ = stopped.changed() => return,
                 () = marks_changed.notified() => {
                     task::sleep(due.marks.since(self.env.clock.now())).await;
-                    self.partitions.write_new_marks();
+                    match self.partitions.has_outdated_checkpoints() {
+                        true => self.partitions.write_checkpoints(),
+                        false => self.partitions.write_new_marks(),
+                    }
                     due.marks = self.env.clock.now() + MARKS_INTERVAL;
                 }
                 () = task::sleep(next.since(now)) => {}

@@ -25,8 +25,10 @@ mod housekeeping;
 mod http;
 mod metadata_log;
 mod metrics;
+mod mover;
 mod node;
 mod publisher;
+mod reporter;
 mod scrub;
 
 pub use error::StartError;

@@ -1,6 +1,6 @@
 //! A node: started in order, stopped in the reverse order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -14,11 +14,11 @@ use klamm_env::Env;
 use klamm_env::net::{BoundListener, SocketOptions};
 use klamm_log::{LogDirs, LogDirsOptions};
 use klamm_metrics::Registry;
-use klamm_model::BrokerEpoch;
+use klamm_model::{BrokerEpoch, NodeId};
 use klamm_network::{Network, NetworkOptions, Service, ServiceFactory, StopGrace};
 use klamm_protocol::Listener;
 use klamm_raft::{Opened, Quorum};
-use klamm_replication::{Age, Directories, FetchSessions, Partitions};
+use klamm_replication::{Directories, FetchSessions, Partitions};
 use klamm_stdx::Str;
 use tokio::sync::watch;
 
@@ -31,7 +31,9 @@ use crate::format::format_if_new;
 use crate::housekeeping::Housekeeping;
 use crate::metadata_log::{QuorumLog, SharedQuorum};
 use crate::metrics::{self, Sources};
+use crate::mover::Movers;
 use crate::publisher::BrokerPublisher;
+use crate::reporter::Reporter;
 
 /// Bytes of requests that are read or handled at once where `queued.max.request.bytes` leaves the
 /// choice to us. Kafka sets no bound.
@@ -57,6 +59,7 @@ pub struct Node {
     coordinators: Coordinators,
     partitions: Arc<Partitions>,
     cleaners: Arc<Cleaners>,
+    movers: Arc<Movers>,
     controller: Arc<Mutex<Option<ControllerHandle>>>,
     controller_thread: JoinHandle<()>,
     quorum: SharedQuorum,
@@ -76,11 +79,23 @@ struct Core {
     coordinators: Coordinators,
     partitions: Arc<Partitions>,
     cleaners: Arc<Cleaners>,
+    movers: Arc<Movers>,
     controller: ControllerHandle,
     controller_thread: JoinHandle<()>,
     quorum: SharedQuorum,
     broker_epoch: BrokerEpoch,
     cluster_id: String,
+}
+
+impl Core {
+    fn reporter(&self, id: NodeId) -> Reporter {
+        Reporter {
+            id,
+            epoch: self.broker_epoch,
+            partitions: Arc::clone(&self.partitions),
+            controller: self.controller.clone(),
+        }
+    }
 }
 
 impl Node {
@@ -96,6 +111,7 @@ impl Node {
         let bound = boot::bind(&config)?;
         let scrape = bind_metrics(&config)?;
         let core = start_core(&env, &config, &properties, &bound)?;
+        let reporter = core.reporter(config.node.node_id);
         let requests = Arc::new(RequestCounts::default());
         let registry = Arc::new(Registry::default());
         let sessions = FetchSessions::new(config.network.fetch_session_cache_slots);
@@ -120,20 +136,18 @@ impl Node {
         let names: Vec<String> = bound.iter().map(|b| b.listener.name.to_string()).collect();
         let network = start_network(&env, &config, bound, handles)?;
         let addresses = names.into_iter().zip(network.addresses().iter().copied()).collect();
-        let metadata = core.controller.metadata().clone();
         metrics::register(
             &registry,
             Sources {
                 network: Arc::clone(network.stats()),
                 partitions: Arc::downgrade(&core.partitions),
-                metadata,
+                metadata: core.controller.metadata().clone(),
                 requests,
                 cleaners: Arc::downgrade(&core.cleaners),
                 log_dirs: config.node.log_dirs.clone(),
             },
         );
-        let metrics_addresses =
-            scrape.iter().filter_map(|listener| listener.local_address().ok()).collect();
+        let metrics_addresses = addresses_of(&scrape);
         let (stop, stopped) = watch::channel(false);
         let housekeeping = Housekeeping {
             env,
@@ -150,10 +164,11 @@ impl Node {
             coordinators: core.coordinators,
             partitions: core.partitions,
             cleaners: core.cleaners,
+            movers: core.movers,
             controller: Arc::new(Mutex::new(Some(core.controller))),
             controller_thread: core.controller_thread,
             quorum: core.quorum,
-            housekeeping: housekeeping.start(stopped)?,
+            housekeeping: housekeeping.start(reporter, stopped)?,
             stop,
             broker_epoch: core.broker_epoch,
         })
@@ -189,6 +204,7 @@ impl Node {
         self.network.stop();
         self.coordinators.stop();
         self.cleaners.stop();
+        self.movers.stop();
         self.stop.send_replace(true);
         join("housekeeping", self.housekeeping);
         // The controller ends with its last handle.
@@ -207,6 +223,10 @@ fn join(name: &str, thread: JoinHandle<()>) {
     if thread.join().is_err() {
         tracing::error!(name, "a thread panicked");
     }
+}
+
+fn addresses_of(listeners: &[BoundListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_address().ok()).collect()
 }
 
 fn bind_metrics(config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError> {
@@ -246,23 +266,15 @@ fn start_core(
         Directories::start(Arc::clone(&env.disk), &dirs, config.log.storage_min_free_bytes)?;
     let partitions = Arc::new(Partitions::open(env.clone(), directories)?);
     let cleaners = Arc::new(Cleaners::new(env, &partitions, &config.log));
+    let movers = Arc::new(Movers::new(env, &partitions, &config.log));
     let metadata = MetadataHandle::new(Arc::clone(&image));
     let coordinators = Coordinators::start(env, config, &partitions, &metadata)?;
-    let mut publisher = BrokerPublisher {
-        node_id: config.node.node_id,
-        partitions: Arc::clone(&partitions),
-        cleaners: Arc::clone(&cleaners),
-        is_dynamic: false,
-        groups: coordinators.groups.handle(),
-        transactions: coordinators.transactions.handle(),
-        properties: Arc::clone(properties),
-        topic_defaults: config.topic_defaults.clone(),
-        config: Arc::clone(config),
-        loaded: BTreeMap::new(),
-        age: Age::Old,
-    };
+    let threads = (Arc::clone(&cleaners), Arc::clone(&movers));
+    let mut publisher =
+        BrokerPublisher::new(config, properties, (&partitions, &coordinators), threads);
     publisher.publish_all(&image);
     cleaners.start()?;
+    movers.start(&config.log)?;
     let quorum: SharedQuorum = Arc::new(Mutex::new(Some(quorum)));
     let (controller, controller_thread) = klamm_controller::start(ControllerParts {
         env: env.clone(),
@@ -285,6 +297,7 @@ fn start_core(
         coordinators,
         partitions,
         cleaners,
+        movers,
         controller,
         controller_thread,
         quorum,

@@ -12,52 +12,34 @@ use klamm_metadata::{
     Publisher, TopicImage,
 };
 use klamm_model::{
-    DirectoryId, GROUP_OFFSETS_TOPIC, LeaderEpoch, NodeId, PartitionIndex, TRANSACTION_STATE_TOPIC,
-    TopicIdPartition, TopicPartition, Uuid,
+    DirectoryId, LeaderEpoch, NodeId, PartitionIndex, TopicIdPartition, TopicPartition, Uuid,
 };
 use klamm_replication::{Age, CoordinatorPartition, NewPartition, Partitions, log_config, rules};
 use klamm_stdx::Str;
 use klamm_transaction_coordinator::TransactionShard;
 
 use crate::cleaner::Cleaners;
-
-/// A topic that a coordinator keeps its state in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Coordinated {
-    Groups,
-    Transactions,
-}
-
-impl Coordinated {
-    fn topic(self) -> &'static str {
-        match self {
-            Self::Groups => GROUP_OFFSETS_TOPIC,
-            Self::Transactions => TRANSACTION_STATE_TOPIC,
-        }
-    }
-
-    fn of(topic: &str) -> Option<Self> {
-        [Self::Groups, Self::Transactions].into_iter().find(|kind| kind.topic() == topic)
-    }
-}
+use crate::coordinators::{Coordinated, Coordinators};
+use crate::mover::Movers;
 
 /// Applies metadata to the partitions of this broker.
 pub(crate) struct BrokerPublisher {
-    pub(crate) node_id: NodeId,
-    pub(crate) partitions: Arc<Partitions>,
-    pub(crate) cleaners: Arc<Cleaners>,
+    node_id: NodeId,
+    partitions: Arc<Partitions>,
+    cleaners: Arc<Cleaners>,
+    movers: Arc<Movers>,
     /// Whether the dynamic configs say, or have said, anything.
-    pub(crate) is_dynamic: bool,
-    pub(crate) groups: CoordinatorHandle<GroupShard>,
-    pub(crate) properties: Arc<Properties>,
-    pub(crate) config: Arc<BrokerConfig>,
+    is_dynamic: bool,
+    groups: CoordinatorHandle<GroupShard>,
+    properties: Arc<Properties>,
+    config: Arc<BrokerConfig>,
     /// What topics have that say nothing themselves; changes with the broker's dynamic configs.
-    pub(crate) topic_defaults: TopicConfig,
-    pub(crate) transactions: CoordinatorHandle<TransactionShard>,
+    topic_defaults: TopicConfig,
+    transactions: CoordinatorHandle<TransactionShard>,
     /// Partitions of the coordinators' topics that are loaded here, with the epoch of their leader.
-    pub(crate) loaded: BTreeMap<(Coordinated, PartitionIndex), LeaderEpoch>,
+    loaded: BTreeMap<(Coordinated, PartitionIndex), LeaderEpoch>,
     /// Of the partitions that the metadata names now.
-    pub(crate) age: Age,
+    age: Age,
 }
 
 impl Publisher for BrokerPublisher {
@@ -80,6 +62,29 @@ impl Publisher for BrokerPublisher {
 }
 
 impl BrokerPublisher {
+    /// A publisher that has published nothing yet.
+    pub(crate) fn new(
+        config: &Arc<BrokerConfig>,
+        properties: &Arc<Properties>,
+        (partitions, coordinators): (&Arc<Partitions>, &Coordinators),
+        (cleaners, movers): (Arc<Cleaners>, Arc<Movers>),
+    ) -> Self {
+        Self {
+            node_id: config.node.node_id,
+            partitions: Arc::clone(partitions),
+            cleaners,
+            movers,
+            is_dynamic: false,
+            groups: coordinators.groups.handle(),
+            transactions: coordinators.transactions.handle(),
+            properties: Arc::clone(properties),
+            topic_defaults: config.topic_defaults.clone(),
+            config: Arc::clone(config),
+            loaded: BTreeMap::new(),
+            age: Age::Old,
+        }
+    }
+
     /// Applies an image as a whole, at the start.
     pub(crate) fn publish_all(&mut self, image: &Arc<MetadataImage>) {
         self.partitions.directories().cordon(&self.config.node.cordoned_log_dirs);
@@ -203,6 +208,7 @@ impl BrokerPublisher {
             Ok(loaded) => {
                 self.topic_defaults = loaded.config.topic_defaults;
                 self.cleaners.reconfigure(&loaded.config.log);
+                self.movers.reconfigure(&loaded.config.log);
                 self.partitions.directories().cordon(&loaded.config.node.cordoned_log_dirs);
             }
             Err(errors) => {

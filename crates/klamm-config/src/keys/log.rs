@@ -60,7 +60,7 @@ declare_configs! {
     "log.local.retention.bytes": Long = Is("-2"), AtLeast(-2), Medium, ClusterWide, Accepted, "Bytes of a tiered partition that stay local; -2 means as retention.";
     "log.local.retention.ms": Long = Is("-2"), AtLeast(-2), Medium, ClusterWide, Accepted, "How long a tiered partition's segments stay local; -2 means as retention.";
     "num.recovery.threads.per.data.dir": Int = Is("2"), AtLeast(1), High, ClusterWide, Acted, "Threads per log directory that load and recover partitions at start.";
-    "num.replica.alter.log.dirs.threads": Int = Null, Any, High, ReadOnly, Accepted, "Threads that move replicas between log directories.";
+    "num.replica.alter.log.dirs.threads": Int = Null, Any, High, ReadOnly, Acted, "Threads that move replicas between log directories; unset: one for each directory.";
     "producer.id.expiration.ms": Int = Is("86400000"), AtLeast(1), Low, ClusterWide, Acted, "How long a partition remembers an idle producer.";
     "producer.id.expiration.check.interval.ms": Int = Is("600000"), AtLeast(1), Low, ReadOnly, Acted, "How often a partition forgets idle producers.";
 }

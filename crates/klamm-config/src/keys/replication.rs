@@ -7,6 +7,7 @@ declare_configs! {
     "auto.leader.rebalance.enable": Boolean = Is("true"), Any, High, ReadOnly, Accepted, "Whether leadership goes back to preferred replicas by itself.";
     "leader.imbalance.check.interval.seconds": Long = Is("300"), AtLeast(1), High, ReadOnly, Accepted, "How often the balance of leaders is checked.";
     "num.replica.fetchers": Int = Is("1"), AtLeast(1), High, ClusterWide, Accepted, "Fetchers per source broker.";
+    "replica.alter.log.dirs.io.max.bytes.per.second": Long = Is("9223372036854775807"), AtLeast(0), Medium, ClusterWide, Acted, "Most bytes per second that moves between log directories copy; above 1 MB to be held exactly.";
     "replica.fetch.backoff.ms": Int = Is("1000"), AtLeast(0), Medium, ReadOnly, Accepted, "Wait after a failed replica fetch.";
     "replica.fetch.max.bytes": Int = Is("1048576"), AtLeast(0), Medium, ReadOnly, Accepted, "Bytes that a replica fetch tries to take per partition.";
     "replica.fetch.min.bytes": Int = Is("1"), Any, High, ReadOnly, Accepted, "Fewest bytes that a replica fetch waits for.";

@@ -24,9 +24,16 @@ pub(crate) struct CompactionState {
     pub(super) swap: Option<Swap>,
     /// The directory is going away.
     pub(super) is_closed: bool,
+    /// A copy of the log is being made.
+    pub(super) is_paused: bool,
 }
 
 impl CompactionState {
+    /// Everything below is clean, as far as is known of the log's content.
+    pub(crate) fn resume_at(&mut self, cleaned_to: Option<Offset>) {
+        self.cleaned_to = cleaned_to;
+    }
+
     /// The log ends at `end` now: what comes there next was never cleaned.
     pub(crate) fn on_cut(&mut self, end: Offset) {
         self.cleaned_to = self.cleaned_to.map(|offset| offset.min(end));
@@ -52,7 +59,8 @@ impl Log {
     pub fn compaction_candidate(&self) -> Option<Candidate> {
         let state = &self.compaction;
         let segments = self.view.segments.load_full();
-        let is_usable = !self.failed && !state.is_closed && state.swap.is_none();
+        let is_free = !state.is_closed && !state.is_paused;
+        let is_usable = !self.failed && is_free && state.swap.is_none();
         (self.config.cleanup.compact && is_usable && segments.len() > 1).then(|| Candidate {
             disk: Arc::clone(&self.disk),
             dir: self.dir.clone(),
@@ -82,6 +90,22 @@ impl Log {
         self.compaction.is_closed = true;
     }
 
+    /// From now on the log is not compacted: a copy of it is being made, and must not get a deleted
+    /// record without the marker that deleted it (Kafka: `LogManager.abortAndPauseCleaning`). A run
+    /// under way ends without effect.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn pause_compaction(&mut self) -> Result<(), LogError> {
+        self.compaction.is_paused = true;
+        self.settle_swap()
+    }
+
+    /// The log may be compacted again.
+    pub fn resume_compaction(&mut self) {
+        self.compaction.is_paused = false;
+    }
+
     /// What is remembered of producers, if nothing below `stable` can be cut off or lost.
     pub(super) fn last_records(
         &self,
@@ -103,6 +127,12 @@ impl Log {
 }
 
 impl Candidate {
+    /// Whether the log was cut, or took another's place, since its owner was asked.
+    #[must_use]
+    pub fn is_disturbed(&self) -> bool {
+        self.cuts != self.view.cuts()
+    }
+
     /// How much there is to clean. Nothing is read, but the first batches of dirty segments once
     /// if `max.compaction.lag.ms` is set.
     ///

@@ -60,7 +60,8 @@ impl Log {
         let found = segments.get(at..at + swap.old.len())?;
         let is_same = found.iter().zip(&swap.old).all(|(a, b)| Arc::ptr_eq(a, b));
         let is_sealed = at + swap.old.len() < segments.len();
-        let is_usable = !self.failed && !self.compaction.is_closed;
+        let is_free = !self.compaction.is_closed && !self.compaction.is_paused;
+        let is_usable = !self.failed && is_free;
         (is_same && is_sealed && is_usable && self.view.cuts() == swap.cuts).then_some(at)
     }
 

@@ -246,9 +246,18 @@ impl Disk for MemoryDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.counts.change()?;
         let mut names = self.names.lock().unwrap();
-        let file = names.now.remove(from).ok_or_else(not_found)?;
-        names.now.insert(to.to_owned(), file);
-        Ok(())
+        if let Some(file) = names.now.remove(from) {
+            names.now.insert(to.to_owned(), file);
+            return Ok(());
+        }
+        // A directory is what its files' names begin with.
+        let below: Vec<PathBuf> =
+            names.now.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        for path in &below {
+            let file = names.now.remove(path).expect("it was just found");
+            names.now.insert(to.join(path.strip_prefix(from).expect("it is below")), file);
+        }
+        if below.is_empty() { Err(not_found()) } else { Ok(()) }
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -17,5 +17,6 @@ mod open_files;
 mod producers;
 mod readers;
 mod recovery;
+mod relocation;
 mod verification;
 mod verify;

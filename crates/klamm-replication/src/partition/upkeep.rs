@@ -1,16 +1,14 @@
 //! What happens to a partition off the data path: retention, checkpoints, syncs, its end. Never
 //! touches the files of one that was deleted.
 
-use std::io;
 use std::sync::atomic::Ordering;
 
 use klamm_log::{
-    ClosedLog, Closing, FoundPartition, Log, LogError, LogOwner, RecoveryMark, SyncTicket,
-    Syncable, Urgency,
+    ClosedLog, Closing, FoundPartition, Log, LogError, LogOwner, RecoveryMark, Urgency,
 };
 use klamm_model::{Timestamp, TopicId, TopicPartition};
 
-use super::{NOT_ASKED, Partition};
+use super::Partition;
 
 /// At the interval, index entries and producers are saved where more than this was appended: less
 /// is read again in a millisecond.
@@ -125,7 +123,7 @@ impl Partition {
         log.cleaned_to().is_some()
     }
 
-    fn is_deleted(&self) -> bool {
+    pub(crate) fn is_deleted(&self) -> bool {
         self.is_deleted.load(Ordering::Acquire)
     }
 }
@@ -133,40 +131,5 @@ impl Partition {
 impl LogOwner for Partition {
     fn with_log<T>(&self, ask: impl FnOnce(&mut Log) -> T) -> T {
         ask(&mut self.lock())
-    }
-}
-
-impl Syncable for Partition {
-    fn ticket(&self) -> Result<Option<SyncTicket>, LogError> {
-        self.sync_asked.store(NOT_ASKED, Ordering::Release);
-        let mut log = self.lock();
-        if self.is_deleted() {
-            return Ok(None);
-        }
-        log.sync_ticket()
-    }
-
-    fn is_gone(&self) -> bool {
-        self.is_deleted()
-    }
-
-    fn on_synced(&self, ticket: &SyncTicket, result: Result<(), &io::Error>) {
-        match result {
-            Ok(()) => {
-                let mut log = self.lock();
-                log.on_synced(ticket.up_to);
-                let has_new_mark = log.take_new_mark();
-                drop(log);
-                self.advance();
-                if has_new_mark {
-                    self.directory.note_mark();
-                }
-            }
-            Err(error) => {
-                tracing::error!(partition = %self.name, %error, "a sync failed");
-                self.lock().on_sync_failed();
-                self.fail(error);
-            }
-        }
     }
 }

@@ -61,3 +61,30 @@ fn after_a_crash_a_mark_is_used_and_after_an_orderly_stop_it_still_holds() {
     assert_eq!(partition.checkpoint().unwrap().mark, closed);
     assert_eq!(values(&partition).len(), 52);
 }
+
+#[test]
+fn checkpoints_that_several_threads_write_at_once_fail_nothing() {
+    let storage = Storage::new("checkpoints-together", 1);
+    let partitions = storage.open(1);
+    let partition = lead(&partitions, wanted("a", 0, None));
+    assert!(commit(&partition, "one"));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..50).for_each(|_| partitions.write_checkpoints()));
+        }
+    });
+    assert!(!partition.is_offline());
+    assert!(commit(&partition, "two"));
+}
+
+#[test]
+fn checkpoints_that_speak_of_a_deleted_topic_are_worth_writing_at_once() {
+    let storage = Storage::new("checkpoints-outdated", 1);
+    let partitions = storage.open(1);
+    let partition = lead(&partitions, wanted("a", 0, None));
+    assert!(commit(&partition, "one") && !partitions.has_outdated_checkpoints());
+    partitions.delete_topic("a", topic_id("a"));
+    assert!(partitions.has_outdated_checkpoints());
+    partitions.write_checkpoints();
+    assert!(!partitions.has_outdated_checkpoints());
+}

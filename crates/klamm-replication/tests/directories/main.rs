@@ -8,6 +8,7 @@ mod cleaner;
 mod close;
 mod disk;
 mod failures;
+mod moves;
 mod node;
 mod scrub;
 mod start;
