@@ -83,7 +83,7 @@ pub use producer_snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
 pub use producer_state::{Marker, ProducerEntry, ProducerState, RememberedBatch, SequenceError};
 pub use recovery::{Opening, RecoveryReport};
 pub use relocation::{Copied, CopyError};
-pub use retention::PendingDeletion;
+pub use retention::{DoomedFiles, PendingDeletion};
 pub use room::{Room, Shortage};
 pub use scrub::{Scrubbed, SealedSegment};
 #[cfg(feature = "seeded-bugs")]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use klamm_env::{DiskFile, OpenMode};
+use klamm_env::{Disk, DiskFile, OpenMode};
 use klamm_model::{Offset, Timestamp};
 
 use crate::epochs::LeaderEpochs;
@@ -27,6 +27,32 @@ pub struct PendingDeletion {
     pub due: Timestamp,
 }
 
+/// Files that are no part of a log any more. To remove a large one takes a while, which nobody has
+/// to wait for.
+#[derive(Debug)]
+pub struct DoomedFiles {
+    disk: Arc<dyn Disk>,
+    files: Vec<PathBuf>,
+}
+
+impl DoomedFiles {
+    /// Removes them.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn remove(self) -> Result<(), LogError> {
+        for file in self.files {
+            match self.disk.remove_file(&file) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(LogError::io(&file)(e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Log {
     /// Deletes segments that are too old, too much or below the log start (Kafka:
     /// `UnifiedLog.deleteOldSegments`); gives how many went. Nothing at or above `high_watermark`
@@ -39,21 +65,43 @@ impl Log {
         wall: Timestamp,
         high_watermark: Offset,
     ) -> Result<usize, LogError> {
-        let result = self.delete_due(wall, high_watermark);
+        let result = self.delete_due(wall, high_watermark, usize::MAX);
         self.closing_unless_full(result)
     }
 
-    fn delete_due(&mut self, wall: Timestamp, high_watermark: Offset) -> Result<usize, LogError> {
-        let mut deleted = self.delete_while(wall, high_watermark, |log, segment, next| {
+    /// As [`Log::delete_old_segments`], but one segment at most: each costs a sync of the
+    /// directory, and an owner that others wait for lets them in between. Gives whether one went.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn delete_oldest_segment(
+        &mut self,
+        wall: Timestamp,
+        high_watermark: Offset,
+    ) -> Result<bool, LogError> {
+        let result = self.delete_due(wall, high_watermark, 1);
+        self.closing_unless_full(result).map(|deleted| deleted > 0)
+    }
+
+    fn delete_due(
+        &mut self,
+        wall: Timestamp,
+        high_watermark: Offset,
+        at_most: usize,
+    ) -> Result<usize, LogError> {
+        let bounds = (high_watermark, at_most);
+        let mut deleted = self.delete_while(wall, bounds, |log, segment, next| {
             let is_old = log.is_expired(segment, wall);
             let is_below = next.is_some_and(|base| base <= log.log_start_offset());
             (log.config.cleanup.delete && is_old) || is_below
         })?;
         if self.config.cleanup.delete
+            && deleted < at_most
             && let Some(keep) = self.config.retention_bytes
         {
             let mut excess = self.view.size_bytes().saturating_sub(keep);
-            deleted += self.delete_while(wall, high_watermark, |_, segment, _| {
+            let bounds = (high_watermark, at_most - deleted);
+            deleted += self.delete_while(wall, bounds, |_, segment, _| {
                 let fits = segment.size() <= excess && excess > 0;
                 excess = excess.saturating_sub(segment.size());
                 fits
@@ -71,17 +119,17 @@ impl Log {
     /// Deletes segments that are wholly below the log's start, and no others.
     pub(crate) fn delete_below_start(&mut self, wall: Timestamp) -> Result<usize, LogError> {
         let end = self.log_end_offset();
-        let result = self.delete_while(wall, end, |log, _, next| {
+        let result = self.delete_while(wall, (end, usize::MAX), |log, _, next| {
             next.is_some_and(|base| base <= log.log_start_offset())
         });
         self.closing_unless_full(result)
     }
 
-    /// Deletes from the oldest on while `is_doomed`.
+    /// Deletes from the oldest on while `is_doomed`, so many at most.
     fn delete_while(
         &mut self,
         wall: Timestamp,
-        high_watermark: Offset,
+        (high_watermark, at_most): (Offset, usize),
         mut is_doomed: impl FnMut(&Self, &Segment, Option<Offset>) -> bool,
     ) -> Result<usize, LogError> {
         let segments = Arc::clone(&self.view.segments.load());
@@ -90,7 +138,11 @@ impl Log {
             let next = segments.get(n + 1).map(|next| next.base_offset);
             let end = next.unwrap_or(self.log_end_offset());
             let is_empty_active = next.is_none() && segment.size() == 0;
-            if end > high_watermark || is_empty_active || !is_doomed(self, segment, next) {
+            if n == at_most
+                || end > high_watermark
+                || is_empty_active
+                || !is_doomed(self, segment, next)
+            {
                 break;
             }
             n += 1;
@@ -205,23 +257,23 @@ impl Log {
         self.pending_deletions.iter().map(|pending| pending.due).min()
     }
 
+    /// The renamed files whose time has come, for [`DoomedFiles::remove`]: nobody else knows of
+    /// them any more.
+    pub fn take_doomed(&mut self, wall: Timestamp) -> DoomedFiles {
+        let (due, later): (Vec<PendingDeletion>, _) =
+            std::mem::take(&mut self.pending_deletions).into_iter().partition(|p| p.due <= wall);
+        self.pending_deletions = later;
+        let files = due.into_iter().flat_map(|pending| pending.files).collect();
+        DoomedFiles { disk: Arc::clone(&self.disk), files }
+    }
+
     /// Removes the renamed files whose time has come.
     ///
     /// # Errors
     /// The disk failed.
     pub fn remove_doomed(&mut self, wall: Timestamp) -> Result<(), LogError> {
-        let (due, later): (Vec<PendingDeletion>, _) =
-            std::mem::take(&mut self.pending_deletions).into_iter().partition(|p| p.due <= wall);
-        self.pending_deletions = later;
-        for file in due.into_iter().flat_map(|pending| pending.files) {
-            match self.disk.remove_file(&file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return self.closing_on_failure(Err(LogError::io(&file)(e)));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let removed = self.take_doomed(wall).remove();
+        self.closing_on_failure(removed)
     }
 
     /// Moves the log start up to `offset` (DeleteRecords); the segments below go with the next

@@ -22,14 +22,21 @@ impl Partition {
         if self.is_offline() {
             return Ok(0);
         }
-        let mut log = self.lock();
-        if self.is_deleted() {
-            return Ok(0);
+        let mut deleted = 0;
+        loop {
+            let mut log = self.lock();
+            if self.is_deleted() {
+                return Ok(deleted);
+            }
+            if !log.delete_oldest_segment(wall, self.high_watermark())? {
+                log.expire_producers(wall);
+                let doomed = log.take_doomed(wall);
+                drop(log);
+                doomed.remove()?;
+                return Ok(deleted);
+            }
+            deleted += 1;
         }
-        log.expire_producers(wall);
-        let deleted = log.delete_old_segments(wall, self.high_watermark())?;
-        log.remove_doomed(wall)?;
-        Ok(deleted)
     }
 
     /// Ends the partition's life in order.

@@ -238,6 +238,10 @@ fn a_destination_that_fails_after_the_copy_became_the_log_loses_nothing_acknowle
         Ok(())
     });
     assert_eq!(mover(&storage, &partitions).turn(&mut fails), MoveTurn::Done);
+    // Unless the sync that the first asked for has failed by now, the second's does.
+    if let Ok(offset) = append_at(&partition, "nor this", NOW) {
+        assert!(!block_on(partition.committed_past(Offset(offset))));
+    }
     assert!(partition.is_offline());
     assert_eq!((left(&storage.path(0)).len(), left(&storage.path(1)).len()), (1, 1));
     partitions.close(1);
