@@ -202,8 +202,9 @@ impl Partition {
 
     /// A write or sync of its own failed, and the directory with it.
     pub(crate) fn fail(&self, error: &dyn fmt::Display) {
-        self.has_failed.store(true, Ordering::Release);
+        // First: whoever hears of it finds the whole directory offline.
         self.home.load().directory.fail(error);
+        self.has_failed.store(true, Ordering::Release);
         self.waiters.wake_all();
     }
 
