@@ -9,7 +9,7 @@ use klamm_model::{Acks, ErrorCode, Timestamp, Verification};
 use klamm_protocol::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm_protocol::produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse};
 use klamm_records::{BatchHeader, Codec, RecordError, TimestampType, validate};
-use klamm_replication::Partition;
+use klamm_replication::{FirstWrites, Partition};
 use klamm_stdx::Str;
 use klamm_transaction_coordinator::ProducerIdAndEpoch;
 
@@ -110,7 +110,7 @@ pub(crate) fn append(
 
 /// Whether the coordinator is asked about a transaction's first write.
 fn is_verified(ctx: &Context, version: i16) -> bool {
-    version >= TRANSACTIONS_V2_FROM || ctx.config.transactions.partition_verification_enable
+    version >= TRANSACTIONS_V2_FROM || ctx.partitions.first_writes() == FirstWrites::Verified
 }
 
 /// The refusal of records that break a rule.

@@ -18,6 +18,7 @@ use klamm_protocol::txn_offset_commit_response::{
 };
 use klamm_protocol::{Listener, TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 use klamm_records::Producer;
+use klamm_replication::FirstWrites;
 use klamm_stdx::Str;
 use klamm_transaction_coordinator::Protocol;
 
@@ -119,7 +120,7 @@ async fn verify(
         return Ok(None);
     }
     let protocol = if version >= V2_FROM { Protocol::V2 } else { Protocol::V1 };
-    if protocol == Protocol::V1 && !ctx.config.transactions.partition_verification_enable {
+    if protocol == Protocol::V1 && ctx.partitions.first_writes() == FirstWrites::Trusted {
         return Ok(verification);
     }
     let asked = vec![TopicPartition::new(Str::from_static(GROUP_OFFSETS_TOPIC), index)];

@@ -31,7 +31,7 @@ pub use fetch_session::{
 pub use mover::{LogMover, MoveTurn};
 pub use moves::{FutureReplica, MoveRefused};
 pub use partition::{AppendRefused, CommitWait, Partition, ReadRefused, TransactionMarker, Watch};
-pub use partitions::{Age, NewPartition, Partitions};
+pub use partitions::{Age, FirstWrites, NewPartition, Partitions};
 pub use rules::{log_config, rules};
 pub use scrub::{LogScrub, ScrubFigures};
 pub use waiters::FetchSignal;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -71,6 +72,17 @@ pub struct Partitions {
     moves: Moves,
     /// Where partitions are, as far as the metadata does not know it.
     assignments: Mutex<BTreeMap<TopicIdPartition, DirectoryId>>,
+    trusts_first_writes: AtomicBool,
+}
+
+/// What happens to a producer's first write in a transaction, where its protocol leaves the choice
+/// (`transaction.partition.verification.enable`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstWrites {
+    /// The coordinator is asked whether the partition is in the transaction.
+    Verified,
+    /// It is taken.
+    Trusted,
 }
 
 impl Partitions {
@@ -100,6 +112,7 @@ impl Partitions {
             cleaner_checkpoints,
             moves,
             assignments: Mutex::default(),
+            trusts_first_writes: AtomicBool::new(false),
         })
     }
 
@@ -363,6 +376,20 @@ impl Partitions {
 
     pub(crate) fn cleaner_checkpoints(&self) -> &CleanerCheckpoints {
         &self.cleaner_checkpoints
+    }
+
+    /// What happens to first writes in transactions from now on.
+    pub fn on_first_writes(&self, rule: FirstWrites) {
+        self.trusts_first_writes.store(rule == FirstWrites::Trusted, Ordering::Relaxed);
+    }
+
+    /// What happens to first writes in transactions.
+    #[must_use]
+    pub fn first_writes(&self) -> FirstWrites {
+        match self.trusts_first_writes.load(Ordering::Relaxed) {
+            true => FirstWrites::Trusted,
+            false => FirstWrites::Verified,
+        }
     }
 
     /// Has synced what `flush.ms` asks for by now; nothing is waited for.

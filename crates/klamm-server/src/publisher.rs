@@ -14,7 +14,9 @@ use klamm_metadata::{
 use klamm_model::{
     DirectoryId, LeaderEpoch, NodeId, PartitionIndex, TopicIdPartition, TopicPartition, Uuid,
 };
-use klamm_replication::{Age, CoordinatorPartition, NewPartition, Partitions, log_config, rules};
+use klamm_replication::{
+    Age, CoordinatorPartition, FirstWrites, NewPartition, Partitions, log_config, rules,
+};
 use klamm_stdx::Str;
 use klamm_transaction_coordinator::TransactionShard;
 
@@ -88,6 +90,7 @@ impl BrokerPublisher {
     /// Applies an image as a whole, at the start.
     pub(crate) fn publish_all(&mut self, image: &Arc<MetadataImage>) {
         self.partitions.directories().cordon(&self.config.node.cordoned_log_dirs);
+        self.partitions.on_first_writes(first_writes(&self.config));
         self.on_broker_configs(image);
         let all: Vec<TopicIdPartition> = image
             .topics
@@ -206,6 +209,7 @@ impl BrokerPublisher {
         let layers = Layers { per_broker: &own, cluster: &cluster, file: &self.properties };
         match BrokerConfig::load_layers(&layers) {
             Ok(loaded) => {
+                self.partitions.on_first_writes(first_writes(&loaded.config));
                 self.topic_defaults = loaded.config.topic_defaults;
                 self.cleaners.reconfigure(&loaded.config.log);
                 self.movers.reconfigure(&loaded.config.log);
@@ -217,6 +221,13 @@ impl BrokerPublisher {
             }
         }
         image.topics.iter().for_each(|topic| self.reconfigure(image, topic));
+    }
+}
+
+fn first_writes(config: &BrokerConfig) -> FirstWrites {
+    match config.transactions.partition_verification_enable {
+        true => FirstWrites::Verified,
+        false => FirstWrites::Trusted,
     }
 }
 
