@@ -30,6 +30,8 @@ enum Load {
     Produce(load::produce::Arguments),
     /// One record a request, one request in flight on each connection.
     Unbatched(load::unbatched::Arguments),
+    /// Transactions of one record, committed one after another by many producers.
+    Transactions(load::transactions::Arguments),
     /// Reads a topic from its start, again and again.
     Consume(load::consume::Arguments),
     /// Requests at a fixed rate; latency counts from when each was due.
@@ -75,6 +77,7 @@ fn run(load: &Load) -> Result<Value, LoadError> {
         Load::Idle(arguments) => load::rest::idle(arguments),
         Load::Produce(arguments) => load::produce::run(arguments),
         Load::Unbatched(arguments) => load::unbatched::run(arguments),
+        Load::Transactions(arguments) => load::transactions::run(arguments),
         Load::Consume(arguments) => load::consume::run(arguments),
         Load::Latency(arguments) => load::latency::run(arguments),
         Load::Connections(arguments) => load::connections::run(arguments),

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use klamm_codec::RecordsField;
-use klamm_model::Timestamp;
+use klamm_model::{ProducerEpoch, ProducerId, Timestamp};
 use klamm_protocol::ProduceRequest;
 use klamm_protocol::produce_request::{PartitionProduceData, TopicProduceData};
-use klamm_records::{BatchBuilder, BatchOptions, RecordToAppend};
+use klamm_records::{BatchBuilder, BatchOptions, Producer, RecordToAppend};
 use klamm_stdx::Str;
 
 use crate::LoadError;
@@ -84,6 +84,62 @@ impl Payload {
             timeout_ms: TIMEOUT_MS,
             topic_data: vec![TopicProduceData {
                 name: Str::from(topic),
+                partition_data: vec![data],
+                ..TopicProduceData::default()
+            }],
+        };
+        Frame::encode(&request, PRODUCE_VERSION)
+    }
+}
+
+/// Batches of one record in a producer's transactions, each in an epoch of its own.
+#[derive(Debug, Clone)]
+pub struct TransactionalPayload {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Whose transactions.
+    pub transactional_id: String,
+    /// Bytes of each value.
+    pub value_bytes: usize,
+}
+
+impl TransactionalPayload {
+    /// The request that appends a record with acks=all, as the first of its epoch.
+    ///
+    /// # Errors
+    /// The batch cannot be made, or the request cannot be written.
+    pub fn produce_frame(&self, producer_id: i64, epoch: i16) -> Result<Frame, LoadError> {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            producer: Some(Producer {
+                id: ProducerId(producer_id),
+                epoch: ProducerEpoch(epoch),
+                base_sequence: 0,
+            }),
+            is_transactional: true,
+            ..BatchOptions::default()
+        });
+        let mut value = vec![0; self.value_bytes];
+        fill(&mut value, &mut (0x9e37_79b9_7f4a_7c15 ^ u64::from(epoch.unsigned_abs())));
+        builder.push(RecordToAppend {
+            timestamp: RECORD_TIMESTAMP,
+            value: Some(&value),
+            ..RecordToAppend::default()
+        });
+        let batch = builder
+            .build()
+            .map_err(|error| LoadError::unexpected(format!("a batch cannot be made: {error}")))?;
+        let data = PartitionProduceData {
+            index: self.partition,
+            records: RecordsField::Bytes(Bytes::from(batch)),
+        };
+        let request = ProduceRequest {
+            transactional_id: Some(Str::from(self.transactional_id.as_str())),
+            acks: -1,
+            timeout_ms: TIMEOUT_MS,
+            topic_data: vec![TopicProduceData {
+                name: Str::from(self.topic.as_str()),
                 partition_data: vec![data],
                 ..TopicProduceData::default()
             }],

@@ -284,6 +284,7 @@ impl Log {
         let header = *batch.header();
         let result = self.place(&header, marker, (&batch.parts(), wall));
         self.closing_unless_full(result).map_err(AppendError::Disk)?;
+        self.verifications.on_appended(&header, origin);
         Ok(Appended {
             base_offset: header.base_offset,
             last_offset: header.last_offset(),
@@ -393,7 +394,6 @@ impl Log {
         marker: Option<Marker>,
     ) -> Result<(), LogError> {
         let Some(producer) = header.producer else { return Ok(()) };
-        self.verifications.on_written(header);
         match marker {
             Some(marker) => {
                 if let Some(first_offset) = self.producers.open_transaction(producer.id) {

@@ -15,7 +15,7 @@ use crate::transaction_index::AbortedTransaction;
 pub(crate) const BATCHES_MAX: usize = 5;
 
 /// From this transaction protocol on each transaction has an epoch of its own.
-const TRANSACTIONS_V2: i8 = 2;
+pub(crate) const TRANSACTIONS_V2: i8 = 2;
 
 /// A batch that was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use std::collections::HashMap;
 use klamm_model::{ProducerEpoch, ProducerId, Timestamp, Verification};
 use klamm_records::{BatchHeader, Producer};
 
-use crate::append::TransactionError;
-use crate::producer_state::SequenceError;
+use crate::append::{Origin, TransactionError};
+use crate::producer_state::{SequenceError, TRANSACTIONS_V2};
 
 /// A producer whose transaction is about to begin.
 #[derive(Debug, Clone, Copy)]
@@ -80,9 +80,18 @@ impl Verifications {
         }
     }
 
-    /// A batch of a producer is in the log: its transaction is open, or has just ended.
-    pub(crate) fn on_written(&mut self, header: &BatchHeader) {
-        if let Some(producer) = header.producer.filter(|_| !self.entries.is_empty()) {
+    /// A batch of a producer is in the log: its transaction is open, or was ended by a marker of
+    /// some protocol. With v2 a marker has the epoch of the next transaction, which it says nothing
+    /// about.
+    pub(crate) fn on_appended(&mut self, header: &BatchHeader, origin: Origin) {
+        let Some(producer) = header.producer.filter(|_| !self.entries.is_empty()) else { return };
+        let of_next = match origin {
+            Origin::Marker { transaction_version } if transaction_version >= TRANSACTIONS_V2 => {
+                Some(producer.epoch)
+            }
+            _ => None,
+        };
+        if self.entries.get(&producer.id).is_some_and(|entry| Some(entry.epoch) != of_next) {
             self.entries.remove(&producer.id);
         }
     }

@@ -129,7 +129,7 @@ const fn requests(
 }
 
 /// All workloads, the short ones first.
-pub(super) static WORKLOADS: [Workload; 15] = [
+pub(super) static WORKLOADS: [Workload; 16] = [
     Workload {
         life: Life::Start,
         ..fresh(
@@ -196,6 +196,19 @@ pub(super) static WORKLOADS: [Workload; 15] = [
                 goal("p50_ms", "p50, ms", 0.07),
                 goal("p99_ms", "p99, ms", 0.25),
                 goal("p999_ms", "p99.9, ms", 2.0),
+            ],
+        )
+    },
+    Workload {
+        warm_requests: 20_000,
+        ..steady(
+            "transactions-16",
+            &["transactions", "--producers", "16"],
+            &[
+                ratio("cpu_us_per_request", "CPU a commit, us", 4.0),
+                ratio("ms_per_commit", "time a commit of all, ms", 4.0),
+                figure("p50_ms", "p50, ms"),
+                figure("p99_ms", "p99, ms"),
             ],
         )
     },

@@ -9,5 +9,6 @@ pub(crate) mod latency;
 pub(crate) mod partitions;
 pub(crate) mod produce;
 pub(crate) mod rest;
+pub(crate) mod transactions;
 pub(crate) mod unbatched;
 mod window;

@@ -69,6 +69,20 @@ fn a_marker_between_the_question_and_the_append_makes_the_proof_worthless() {
     assert_eq!(log.producers().first_unstable_offset(), None);
 }
 
+/// Found by a load of short transactions: a producer that has its answer is faster than markers.
+#[test]
+fn with_v2_the_marker_of_one_transaction_leaves_the_proof_of_the_next() {
+    let mut log = log();
+    let proof = begin(&mut log, 0, 0);
+    transact(&mut log, &data(0, 0), proof).unwrap();
+    let next = begin(&mut log, 1, 0);
+    mark(&mut log, 1, 0, 2).unwrap();
+    transact(&mut log, &data(1, 0), next).unwrap();
+    let later = begin(&mut log, 2, 0);
+    mark(&mut log, 3, 0, 2).unwrap();
+    assert!(transact(&mut log, &data(2, 0), later).is_err());
+}
+
 #[test]
 fn batches_that_wait_together_share_a_proof_and_none_overtakes_the_first() {
     let mut log = log();
