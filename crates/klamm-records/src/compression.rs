@@ -1,9 +1,11 @@
 //! Kafka's codecs. Decompression goes into a recycled buffer, grows with what really comes out,
 //! and stops at a cap; it believes no length that a client wrote.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
 
+use zstd::bulk::Compressor;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::snappy;
@@ -16,6 +18,9 @@ pub const DECOMPRESSED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// How much room is made at a time for what comes out.
 const GROWTH_BYTES: usize = 64 * 1024;
+/// Compressors up to this level are kept for the next batch; those above take many megabytes.
+const ZSTD_KEPT_LEVEL_MAX: i32 = 9;
+
 /// zstd's largest window, log 2, that Kafka's own clients use (level 22). Memory of a window is
 /// touched only as far as bytes come out, and those are capped.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
@@ -166,14 +171,32 @@ impl Compression {
                 encoder.write_all(input)?;
                 encoder.finish().map_err(io::Error::other)?;
             }
-            Codec::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(out, self.level)?;
-                encoder.write_all(input)?;
-                encoder.finish()?;
-            }
+            Codec::Zstd => zstd_compress(self.level, input, out)?,
         }
         Ok(())
     }
+}
+
+thread_local! {
+    /// The last compressor of this thread: to make one takes longer than to compress a batch.
+    static ZSTD: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+}
+
+/// One frame that tells how long its content is, so that tables are no larger than a batch needs.
+fn zstd_compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let kept = ZSTD.with_borrow_mut(Option::take).filter(|(of, _)| *of == level);
+    let mut compressor = match kept {
+        Some((_, compressor)) => compressor,
+        None => Compressor::new(level)?,
+    };
+    let start = out.len();
+    out.resize(start + zstd::zstd_safe::compress_bound(input.len()), 0);
+    let len = compressor.compress_to_buffer(input, &mut out[start..])?;
+    out.truncate(start + len);
+    if level <= ZSTD_KEPT_LEVEL_MAX {
+        ZSTD.set(Some((level, compressor)));
+    }
+    Ok(())
 }
 
 /// The frame that Kafka's Java client reads: version 1, independent blocks of 64 KiB.
