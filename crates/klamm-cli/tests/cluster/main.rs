@@ -10,3 +10,4 @@ mod groups;
 mod log;
 mod producers;
 mod storage;
+mod transactions;
