@@ -7,6 +7,7 @@ mod consumers;
 mod demo;
 mod fixture;
 mod groups;
+mod hanging;
 mod log;
 mod producers;
 mod storage;
