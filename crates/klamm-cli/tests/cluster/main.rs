@@ -10,5 +10,6 @@ mod groups;
 mod hanging;
 mod log;
 mod producers;
+mod resets;
 mod storage;
 mod transactions;
