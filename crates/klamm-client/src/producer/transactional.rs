@@ -94,7 +94,8 @@ impl Protocol {
 ///
 /// Errors are told apart: [`ClientError::MustAbort`] is cured by [`TransactionalProducer::abort`],
 /// [`ClientError::Fenced`] by nothing. An error of [`TransactionalProducer::commit`] that is
-/// neither leaves it unknown what became of the transaction: commit again.
+/// neither leaves it unknown what became of the transaction: commit again. A transaction that is
+/// open when its producer is dropped is aborted by its timeout, or by the next producer of the name.
 #[derive(Debug)]
 pub struct TransactionalProducer {
     producer: Producer,
@@ -411,8 +412,10 @@ impl TransactionalProducer {
                 self.client.coordinator(Coordinated::TransactionalId, name).await?
             }
         };
-        self.coordinator = Some(id);
-        self.client.broker(id, Purpose::Coordinator).await
+        let connection = self.client.broker(id, Purpose::Coordinator).await;
+        // One that does not answer may have been replaced.
+        self.coordinator = connection.is_ok().then_some(id);
+        connection
     }
 
     fn version(&self, connection: &Connection, api: ApiKey) -> Result<i16> {
