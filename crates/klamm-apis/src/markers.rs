@@ -1,6 +1,7 @@
 //! The ends of transactions on their way into the partitions (Kafka:
 //! `TransactionMarkerChannelManager`).
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -33,6 +34,33 @@ pub struct Markers {
     pub clock: Arc<dyn Clock>,
     /// Who is told when a transaction's markers are all written.
     pub transactions: OnceLock<CoordinatorHandle<TransactionShard>>,
+    /// Markers that [`Markers::finish`] has still to write.
+    pub pending: AtomicUsize,
+}
+
+/// Some of the markers that are still to be written; none of them when it is dropped.
+struct Pending<'a> {
+    all: &'a AtomicUsize,
+    own: usize,
+}
+
+impl<'a> Pending<'a> {
+    fn new(all: &'a AtomicUsize, own: usize) -> Self {
+        all.fetch_add(own, Ordering::Relaxed);
+        Self { all, own }
+    }
+
+    /// So many are left.
+    fn shrink_to(&mut self, rest: usize) {
+        self.all.fetch_sub(self.own - rest, Ordering::Relaxed);
+        self.own = rest;
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
 }
 
 /// What became of a marker that was just appended.
@@ -106,6 +134,7 @@ impl Markers {
             transaction_version: ended.protocol.level(),
         };
         let mut rest = ended.partitions;
+        let mut pending = Pending::new(&self.pending, rest.len());
         let mut backoff = BACKOFF.0;
         loop {
             let codes = self.write(end, &rest).await;
@@ -114,6 +143,7 @@ impl Markers {
                 let code = codes.next().unwrap_or(ErrorCode::None);
                 self.is_to_be_repeated(partition, code)
             });
+            pending.shrink_to(rest.len());
             if rest.is_empty() {
                 break;
             }

@@ -6,8 +6,10 @@ mod logging;
 mod output;
 mod pairs;
 mod record_format;
+mod scope;
 mod session;
 mod signals;
+mod when;
 
 use std::process::ExitCode;
 
@@ -37,8 +39,10 @@ enum Command {
     Produce(commands::produce::Arguments),
     /// Print the records of a topic.
     Consume(commands::consume::Arguments),
-    /// List, describe and delete groups.
+    /// List, describe, reset and delete groups.
     Group(commands::group::Arguments),
+    /// List and describe transactions, find those that hang, and end them.
+    Transaction(commands::transaction::Arguments),
     /// Describe and alter configs of topics, brokers and groups.
     Config(commands::config::Arguments),
     /// Format log directories, and look at them.
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Produce(arguments) => commands::produce::run(arguments),
         Command::Consume(arguments) => commands::consume::run(&arguments),
         Command::Group(arguments) => commands::group::run(arguments),
+        Command::Transaction(arguments) => commands::transaction::run(arguments),
         Command::Config(arguments) => commands::config::run(arguments),
         Command::Storage(arguments) => commands::storage::run(arguments),
         Command::Log(arguments) => commands::log::run(arguments),

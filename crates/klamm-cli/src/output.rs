@@ -71,6 +71,11 @@ pub(crate) fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String 
     texts.join(",")
 }
 
+/// A value, or a dash for none.
+pub(crate) fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
 /// Something that was done, in one line.
 #[derive(Debug, Serialize)]
 pub(crate) struct Done {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use klamm_model::{ErrorCode, IsolationLevel, Offset, TopicPartition};
 use klamm_protocol::{
-    ApiKey, DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest,
+    ApiKey, ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest,
+    ListGroupsRequest, consumer_group_describe_response::Member as ConsumerMember,
     list_groups_response::ListedGroup,
 };
 use klamm_stdx::Str;
@@ -12,10 +13,19 @@ use klamm_stdx::Str;
 use crate::admin::{check, only};
 use crate::cluster::{AutoCreate, Client, Purpose};
 use crate::connection::Connection;
-use crate::error::Result;
+use crate::error::{ClientError, Result};
 use crate::group::{assignor, positions};
 use crate::offsets::OffsetSpec;
 use crate::retry::Retry;
+
+/// Which groups are listed; the default is all.
+#[derive(Debug, Clone, Default)]
+pub struct GroupFilter {
+    /// Only in these states, in Kafka's words.
+    pub states: Vec<Str>,
+    /// Only of these types: `classic`, `consumer`.
+    pub types: Vec<Str>,
+}
 
 /// A group and its members.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,13 +78,25 @@ impl Client {
     /// # Errors
     /// A broker refused or cannot be reached.
     pub async fn list_groups(&self) -> Result<Vec<ListedGroup>> {
+        self.list_groups_of(&GroupFilter::default()).await
+    }
+
+    /// The groups of some states and types, by id (KIP-518, KIP-848).
+    ///
+    /// # Errors
+    /// A broker refused, cannot be reached, or is too old to tell them apart.
+    pub async fn list_groups_of(&self, filter: &GroupFilter) -> Result<Vec<ListedGroup>> {
+        let request = ListGroupsRequest {
+            states_filter: filter.states.clone(),
+            types_filter: filter.types.clone(),
+        };
         let brokers = self.metadata(Some(&[]), AutoCreate::Never).await?.brokers;
         let mut groups = Vec::new();
         for broker in &brokers {
             let mut retry = Retry::default();
             let response = loop {
                 let connection = self.broker(broker.node_id.into(), Purpose::Data).await?;
-                let response = connection.call(&ListGroupsRequest::default()).await?;
+                let response = connection.call(&request).await?;
                 match check(response.error_code, None, "listing groups") {
                     Ok(()) => break response,
                     Err(error) if error.is_retriable() && retry.again().await => {}
@@ -87,16 +109,53 @@ impl Client {
         Ok(groups)
     }
 
-    async fn coordinator_of(&self, group_id: &Str) -> Result<Connection> {
+    pub(crate) async fn coordinator_of(&self, group_id: &Str) -> Result<Connection> {
         let id = self.group_coordinator(group_id).await?;
         self.broker(id, Purpose::Coordinator).await
     }
 
-    /// A group with its members.
+    /// A group of either protocol with its members.
     ///
     /// # Errors
     /// The coordinator refused; `GROUP_ID_NOT_FOUND` if there is no such group.
     pub async fn describe_group(&self, group_id: &Str) -> Result<GroupDescription> {
+        match self.describe_consumer_group(group_id).await {
+            // It is a classic one, or the broker has no others.
+            Err(ClientError::NotServed { .. }) => {}
+            Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => {}
+            other => return other,
+        }
+        self.describe_classic_group(group_id).await
+    }
+
+    /// A group of the consumer protocol (KIP-848).
+    async fn describe_consumer_group(&self, group_id: &Str) -> Result<GroupDescription> {
+        let what = format!("describing group '{group_id}'");
+        let request = ConsumerGroupDescribeRequest {
+            group_ids: vec![group_id.clone()],
+            ..ConsumerGroupDescribeRequest::default()
+        };
+        let mut retry = Retry::default();
+        let group = loop {
+            let connection = self.coordinator_of(group_id).await?;
+            let group = only(connection.call(&request).await?.groups, &what)?;
+            match check(group.error_code, group.error_message.as_ref(), &what) {
+                Ok(()) => break group,
+                Err(error) if error.is_retriable() && retry.again().await => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let mut members: Vec<_> = group.members.iter().map(consumer_member).collect();
+        members.sort_by(|a, b| a.member_id.cmp(&b.member_id));
+        Ok(GroupDescription {
+            group_id: group.group_id.detached(),
+            state: group.group_state.detached(),
+            assignor: group.assignor_name.detached(),
+            members,
+        })
+    }
+
+    async fn describe_classic_group(&self, group_id: &Str) -> Result<GroupDescription> {
         let what = format!("describing group '{group_id}'");
         let mut retry = Retry::default();
         let group = loop {
@@ -184,5 +243,19 @@ impl Client {
         let request = DeleteGroupsRequest { groups_names: vec![group_id.clone()] };
         let response = connection.call(&request).await?;
         check(only(response.results, &what)?.error_code, None, &what)
+    }
+}
+
+fn consumer_member(member: &ConsumerMember) -> GroupMember {
+    let assigned = member.assignment.topic_partitions.iter().flat_map(|topic| {
+        let name = topic.topic_name.detached();
+        topic.partitions.iter().map(move |index| TopicPartition::new(name.clone(), *index))
+    });
+    GroupMember {
+        member_id: member.member_id.detached(),
+        instance_id: member.instance_id.as_ref().map(Str::detached),
+        client_id: member.client_id.detached(),
+        host: member.client_host.detached(),
+        partitions: assigned.collect(),
     }
 }

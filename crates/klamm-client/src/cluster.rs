@@ -73,6 +73,34 @@ pub enum AutoCreate {
     Never,
 }
 
+/// What a coordinator looks after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coordinated {
+    /// A group.
+    Group,
+    /// A transactional id.
+    TransactionalId,
+}
+
+impl Coordinated {
+    /// Kafka: `CoordinatorType`.
+    fn to_wire(self) -> i8 {
+        match self {
+            Self::Group => 0,
+            Self::TransactionalId => 1,
+        }
+    }
+}
+
+impl std::fmt::Display for Coordinated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Group => "group",
+            Self::TransactionalId => "transactional id",
+        })
+    }
+}
+
 /// What a connection is for. A request that waits at the broker holds up those behind it, so a
 /// group's membership does not share a connection with its fetches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -264,13 +292,25 @@ impl Client {
     /// # Errors
     /// There is none for too long.
     pub async fn group_coordinator(&self, group_id: &Str) -> Result<NodeId> {
+        self.coordinator(Coordinated::Group, group_id).await
+    }
+
+    /// The broker that coordinates a group or a transactional id.
+    ///
+    /// # Errors
+    /// There is none for too long.
+    pub async fn coordinator(&self, what: Coordinated, name: &Str) -> Result<NodeId> {
+        let key_type = what.to_wire();
         let mut retry = Retry::default();
         loop {
             let version = self.any().await?.version(klamm_protocol::ApiKey::FindCoordinator)?;
             let request = match version {
-                ..=3 => FindCoordinatorRequest { key: group_id.clone(), ..Default::default() },
+                ..=3 => {
+                    FindCoordinatorRequest { key: name.clone(), key_type, ..Default::default() }
+                }
                 _ => FindCoordinatorRequest {
-                    coordinator_keys: vec![group_id.clone()],
+                    key_type,
+                    coordinator_keys: vec![name.clone()],
                     ..Default::default()
                 },
             };
@@ -278,7 +318,7 @@ impl Client {
             let found = match response.coordinators.into_iter().next() {
                 Some(found) => found,
                 None => klamm_protocol::find_coordinator_response::Coordinator {
-                    key: group_id.clone(),
+                    key: name.clone(),
                     node_id: response.node_id,
                     host: response.host,
                     port: response.port,
@@ -291,7 +331,7 @@ impl Client {
                 state.learn_broker(found.node_id, &found.host, found.port);
                 return Ok(NodeId(found.node_id));
             }
-            let what = format!("finding the coordinator of group '{group_id}'");
+            let what = format!("finding the coordinator of {what} '{name}'");
             let error =
                 ClientError::refused(found.error_code, found.error_message.as_deref(), &what);
             if !(error.is_retriable() && retry.again().await) {

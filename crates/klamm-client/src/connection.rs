@@ -62,6 +62,8 @@ pub struct Connection {
 struct Shared {
     options: ConnectionOptions,
     versions: RefCell<HashMap<ApiKey, RangeInclusive<i16>>>,
+    /// The cluster's feature levels, when the connection was opened.
+    features: RefCell<HashMap<Str, i16>>,
     next_correlation_id: Cell<i32>,
     /// Why it ended, once it has.
     ended: RefCell<Option<Arc<io::Error>>>,
@@ -109,6 +111,7 @@ impl Connection {
         let shared = Rc::new(Shared {
             options,
             versions: RefCell::default(),
+            features: RefCell::default(),
             next_correlation_id: Cell::new(0),
             ended: RefCell::new(None),
             give_up: Notify::new(),
@@ -129,6 +132,9 @@ impl Connection {
         if response.error_code != 0 {
             return Err(ClientError::refused(response.error_code, None, "asking for API versions"));
         }
+        let levels = response.finalized_features.iter();
+        *self.shared.features.borrow_mut() =
+            levels.map(|feature| (feature.name.detached(), feature.max_version_level)).collect();
         let mut versions = self.shared.versions.borrow_mut();
         for api in response.api_keys {
             if let Some(key) = ApiKey::from_code(api.api_key) {
@@ -158,6 +164,12 @@ impl Connection {
         } else {
             Err(ClientError::NotServed { api })
         }
+    }
+
+    /// The level of a feature when the connection was opened; 0 if it has none (KIP-584).
+    #[must_use]
+    pub fn feature_level(&self, feature: &str) -> i16 {
+        self.shared.features.borrow().get(feature).copied().unwrap_or(0)
     }
 
     /// Sends a request and waits for its answer.

@@ -5,6 +5,7 @@
 
 mod decode;
 mod fetch;
+pub(crate) mod times;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -41,6 +41,17 @@ pub enum ClientError {
         /// Its words, or ours if it had none.
         message: String,
     },
+    /// Another producer with the same transactional id has taken over, or the coordinator has
+    /// given this one up: it is over for good.
+    Fenced {
+        /// The broker's code.
+        code: ErrorCode,
+        /// What was being done.
+        message: String,
+    },
+    /// The transaction cannot be committed for this reason. It is to be aborted; the producer
+    /// goes on after that.
+    MustAbort(Box<Self>),
     /// What was asked for cannot be.
     Invalid(String),
     /// Records that were read are damaged.
@@ -57,7 +68,11 @@ impl ClientError {
     /// Whether the request was certainly not done, so that it may be sent again without harm.
     #[must_use]
     pub fn is_certain(&self) -> bool {
-        !matches!(self, Self::Disconnected(_) | Self::TimedOut { .. } | Self::Malformed(_))
+        match self {
+            Self::Disconnected(_) | Self::TimedOut { .. } | Self::Malformed(_) => false,
+            Self::MustAbort(cause) => cause.is_certain(),
+            _ => true,
+        }
     }
 
     /// A refusal, with the broker's words if it had any.
@@ -75,7 +90,8 @@ impl ClientError {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Refused { code, .. } => Some(*code),
+            Self::Refused { code, .. } | Self::Fenced { code, .. } => Some(*code),
+            Self::MustAbort(cause) => cause.code(),
             _ => None,
         }
     }
@@ -107,6 +123,10 @@ impl fmt::Display for ClientError {
                 write!(f, "the request cannot be told to this broker: {error}")
             }
             Self::Refused { code, message } => write!(f, "{message} ({code})"),
+            Self::Fenced { code, message } => {
+                write!(f, "{message}: another producer has taken over ({code})")
+            }
+            Self::MustAbort(cause) => write!(f, "the transaction is to be aborted: {cause}"),
             Self::Invalid(text) | Self::Damaged(text) => f.write_str(text),
         }
     }

@@ -19,6 +19,8 @@ use klamm_stdx::Str;
 use crate::cluster::Client;
 use crate::consumer::{Consumer, ConsumerOptions, ConsumerRecord, OffsetReset, StartAt};
 use crate::error::{ClientError, Result};
+use crate::producer::GroupMetadata;
+
 use membership::Membership;
 
 /// How a consumer takes part in its group. The defaults are those of Kafka's Java consumer.
@@ -112,6 +114,18 @@ impl GroupConsumer {
     #[must_use]
     pub fn member_id(&self) -> &Str {
         &self.membership.member_id
+    }
+
+    /// Who we are in the group, for [`TransactionalProducer::send_offsets`](crate::TransactionalProducer::send_offsets)
+    /// (KIP-447).
+    #[must_use]
+    pub fn metadata(&self) -> GroupMetadata {
+        GroupMetadata {
+            group_id: self.membership.options.group_id.clone(),
+            member_id: self.membership.member_id.clone(),
+            instance_id: self.membership.options.instance_id.clone(),
+            generation_id: self.membership.generation_id,
+        }
     }
 
     /// The group's generation; -1 before the first join.

@@ -5,7 +5,9 @@
 //! whether that is unknown ([`ClientError::is_certain`]).
 
 mod admin;
+mod admin_group_offsets;
 mod admin_groups;
+mod admin_transactions;
 mod cluster;
 mod connection;
 mod consumer;
@@ -17,8 +19,12 @@ mod producer;
 mod retry;
 
 pub use admin::{ConfigChange, ConfigEntry, ConfigOrigin, ConfigResource, CreatedTopic, NewTopic};
-pub use admin_groups::{GroupDescription, GroupMember, GroupOffset};
-pub use cluster::{AutoCreate, Client, ClientOptions, Purpose, TopicInfo};
+pub use admin_groups::{GroupDescription, GroupFilter, GroupMember, GroupOffset};
+pub use admin_transactions::{
+    ActiveProducer, HangingTransaction, ProducersByPartition, TransactionDescription,
+    TransactionFilter, TransactionListing,
+};
+pub use cluster::{AutoCreate, Client, ClientOptions, Coordinated, Purpose, TopicInfo};
 pub use connection::{Connection, ConnectionOptions, PendingAnswer};
 pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, OffsetReset, StartAt};
 pub use error::{ClientError, Result};
@@ -26,5 +32,6 @@ pub use group::{GroupConsumer, GroupOptions};
 pub use offsets::OffsetSpec;
 pub use partitioner::{Partitioner, murmur2, partition_for_key};
 pub use producer::{
-    Delivery, Idempotence, Producer, ProducerOptions, ProducerRecord, RecordMetadata,
+    Delivery, GroupMetadata, Idempotence, Producer, ProducerOptions, ProducerRecord,
+    RecordMetadata, TransactionOptions, TransactionalProducer,
 };

@@ -5,6 +5,7 @@
 //!             ^                                            │
 //!             └──────────── sent again, same sequence ─────┴──> failed: error
 //! ```
+//! A [`TransactionalProducer`] is one whose records count together or not at all (KIP-98, KIP-890).
 //!
 //! The accumulator decides and never asks the time; the sender is a task of the
 //! worker that owns the connections. Sequence numbers (KIP-98) let the broker tell a batch that is
@@ -13,6 +14,8 @@
 mod accumulator;
 mod batch;
 mod sender;
+mod transaction;
+mod transactional;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,6 +34,7 @@ use crate::partitioner::Partitioner;
 pub use batch::Delivery;
 use batch::RecordParts;
 use sender::Shared;
+pub use transactional::{GroupMetadata, TransactionOptions, TransactionalProducer};
 
 /// Largest record: brokers take far less, and a batch must stay below 2 GiB.
 const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -129,13 +133,18 @@ impl Producer {
     /// # Errors
     /// The options contradict each other.
     pub fn new(client: Client, options: ProducerOptions) -> Result<Self> {
+        Self::with_name(client, options, None)
+    }
+
+    /// A producer with a transactional id, if there is one.
+    fn with_name(client: Client, options: ProducerOptions, name: Option<Str>) -> Result<Self> {
         if options.idempotence == Idempotence::Enabled && options.acks != Acks::All {
             return Err(ClientError::Invalid("an idempotent producer needs acks=all".into()));
         }
         if options.in_flight_max == 0 || options.batch_bytes_max == 0 {
             return Err(ClientError::Invalid("a producer needs room for one batch".into()));
         }
-        let shared = Rc::new(Shared::new(client.clone(), options));
+        let shared = Rc::new(Shared::new(client.clone(), options, name));
         task::spawn_local(sender::run(Rc::clone(&shared)));
         Ok(Self { client, shared, topics: RefCell::default() })
     }
@@ -146,13 +155,22 @@ impl Producer {
     /// # Errors
     /// The topic does not exist, the partition does not, or the record is too large.
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery> {
+        let partition = self.place(&record).await?;
+        self.put(record, partition).await
+    }
+
+    /// The partition that a record goes to if it is sent next.
+    async fn place(&self, record: &ProducerRecord) -> Result<PartitionIndex> {
         if !self.topics.borrow().contains_key(&record.topic) {
             let partition_count = self.shared.partition_count(&record.topic).await?;
             let partition_count = i32::try_from(partition_count).unwrap_or(i32::MAX);
             let known = KnownTopic { partitioner: Partitioner::default(), partition_count };
             self.topics.borrow_mut().insert(record.topic.detached(), known);
         }
-        let partition = self.partition(&record)?;
+        self.partition(record)
+    }
+
+    async fn put(&self, record: ProducerRecord, partition: PartitionIndex) -> Result<Delivery> {
         let timestamp = record.timestamp.unwrap_or_else(|| self.client.env().clock.wall());
         let parts = RecordParts {
             timestamp,

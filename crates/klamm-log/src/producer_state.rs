@@ -285,6 +285,17 @@ impl ProducerState {
         self.open.keys().next().copied()
     }
 
+    /// Whether a transaction is open whose producer last wrote before `since`, as far as its
+    /// records have times.
+    #[must_use]
+    pub fn has_transaction_before(&self, since: Timestamp) -> bool {
+        let is_before = |id| {
+            let last = self.producers.get(id).map(|producer| producer.last_timestamp);
+            last.is_some_and(|last| last.0 > 0 && last < since)
+        };
+        self.open.values().any(is_before)
+    }
+
     /// Forgets producers that have not written for `expiration_ms`; one in a transaction stays.
     pub fn expire(&mut self, wall: Timestamp, expiration_ms: i64) {
         self.producers.retain(|_, entry| {
@@ -344,6 +355,22 @@ mod tests {
     use super::*;
     use klamm_model::LeaderEpoch;
     use klamm_records::Attributes;
+
+    #[test]
+    fn only_open_transactions_of_producers_that_are_silent_are_late() {
+        let mut state = ProducerState::default();
+        let mut header = batch(0, 0, 1, 0);
+        header.attributes = header.attributes.transactional();
+        header.max_timestamp = Timestamp(1000);
+        state.on_appended(&header);
+        assert!(state.has_transaction_before(Timestamp(1001)));
+        assert!(!state.has_transaction_before(Timestamp(1000)));
+        state.on_marker(&header, Marker { is_commit: true, coordinator_epoch: 0 });
+        assert!(!state.has_transaction_before(Timestamp(1001)), "it has ended");
+        header.max_timestamp = Timestamp(-1);
+        state.on_appended(&header);
+        assert!(!state.has_transaction_before(Timestamp(1001)), "its records have no time");
+    }
 
     fn batch(epoch: i16, sequence: i32, count: i32, base_offset: i64) -> BatchHeader {
         BatchHeader {

@@ -28,6 +28,9 @@ declare_metrics! {
     OFFLINE_REPLICA_COUNT: Gauge, "kafka_server_replicamanager_offlinereplicacount", "partitions", "Replicas in log directories that failed.";
     OFFLINE_LOG_DIRECTORY_COUNT: Gauge, "kafka_log_logmanager_offlinelogdirectorycount", "directories", "Log directories that failed.";
     NEARLY_FULL_LOG_DIRECTORY_COUNT: Gauge, "klamm_log_directories_nearly_full", "directories", "Log directories whose disk is nearly full, so that producers are refused.";
+    PARTITIONS_WITH_LATE_TRANSACTIONS: Gauge, "kafka_server_replicamanager_partitionswithlatetransactionscount", "partitions", "Partitions led here with an open transaction whose producer was last heard of five minutes more than transaction.max.timeout.ms ago; klamm transaction find-hanging names it.";
+    TRANSACTIONS: Gauge, "klamm_transactions", "transactional ids" by "state", "Transactional ids that this broker coordinates, by the state of their transaction.";
+    TRANSACTION_MARKERS_PENDING: Gauge, "klamm_transaction_markers_pending", "markers", "Ends of transactions that are decided and not yet written into their partitions.";
     UNCLEANABLE_PARTITIONS: Gauge, "kafka_log_logcleanermanager_uncleanable_partitions_count", "partitions" by "logDirectory", "Partitions that compaction has failed on and leaves alone.";
     CLEANER_MAX_DIRTY: Gauge, "kafka_log_logcleanermanager_max_dirty_percent", "percent", "The largest dirty part of a compacted log, when logs were last looked at.";
     CLEANER_SINCE_LAST_RUN: Gauge, "kafka_log_logcleanermanager_time_since_last_run_ms", "ms", "Time since a log to compact was last looked for.";

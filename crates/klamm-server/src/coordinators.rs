@@ -1,5 +1,6 @@
 //! The coordinators of groups and of transactions, and what goes between them.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use klamm_apis::Markers;
@@ -10,10 +11,11 @@ use klamm_env::{Env, task};
 use klamm_group_coordinator::GroupShard;
 use klamm_model::{GROUP_OFFSETS_TOPIC, TRANSACTION_STATE_TOPIC};
 use klamm_replication::Partitions;
-use klamm_transaction_coordinator::TransactionShard;
+use klamm_transaction_coordinator::{Figures, TransactionShard};
 
 use crate::boot;
 use crate::error::StartError;
+use crate::metrics::TransactionSources;
 
 /// A topic that a coordinator keeps its state in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +43,8 @@ pub(crate) struct Coordinators {
     pub(crate) transactions: Coordinator<TransactionShard>,
     /// Writes the ends of transactions into their partitions.
     pub(crate) markers: Arc<Markers>,
+    /// How many transactions are in each state.
+    pub(crate) figures: Arc<Figures>,
 }
 
 impl Coordinators {
@@ -64,20 +68,33 @@ impl Coordinators {
             metadata: metadata.clone(),
             clock: Arc::clone(&env.clock),
             transactions: OnceLock::new(),
+            pending: AtomicUsize::new(0),
         });
         let limits = boot::transaction_limits(config);
+        let figures = Arc::new(Figures::default());
+        let counted = Arc::clone(&figures);
         let writer = Arc::clone(&markers);
         let transactions = Coordinator::start(
             "transactions",
             Arc::clone(&env.clock),
-            Box::new(move |_| TransactionShard::new(limits)),
+            Box::new(move |_| TransactionShard::new(limits).counted_in(Arc::clone(&counted))),
             Arc::new(move |ended| {
                 task::spawn_local(Arc::clone(&writer).finish(ended));
             }),
         )?;
         // It is empty: nobody else has it.
         drop(markers.transactions.set(transactions.handle()));
-        Ok(Self { groups, transactions, markers })
+        Ok(Self { groups, transactions, markers, figures })
+    }
+
+    /// What the metrics of transactions are read from.
+    pub(crate) fn sources(&self, env: &Env, config: &BrokerConfig) -> TransactionSources {
+        TransactionSources {
+            clock: Arc::clone(&env.clock),
+            timeout_ms_max: config.transactions.max_timeout_ms,
+            figures: Arc::clone(&self.figures),
+            markers: Arc::downgrade(&self.markers),
+        }
     }
 
     /// Ends their threads; whoever waits is told to look elsewhere.

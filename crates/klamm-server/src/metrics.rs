@@ -1,13 +1,17 @@
 //! Feeds the metrics that are read when somebody asks for them.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use klamm_apis::RequestCounts;
+use klamm_apis::{Markers, RequestCounts};
 use klamm_controller::MetadataHandle;
+use klamm_env::Clock;
 use klamm_metrics::{Registry, catalogue as m};
+use klamm_model::Timestamp;
 use klamm_network::NetworkStats;
 use klamm_replication::{CleanerFigures, Directory, Partition, Partitions, ScrubFigures};
+use klamm_transaction_coordinator::{Figures, State};
 
 use crate::cleaner::Cleaners;
 
@@ -19,11 +23,27 @@ pub(crate) struct Sources {
     pub(crate) requests: Arc<RequestCounts>,
     pub(crate) cleaners: Weak<Cleaners>,
     pub(crate) log_dirs: Vec<PathBuf>,
+    pub(crate) transactions: TransactionSources,
 }
+
+/// What the metrics of transactions are read from.
+pub(crate) struct TransactionSources {
+    pub(crate) clock: Arc<dyn Clock>,
+    /// `transaction.max.timeout.ms`.
+    pub(crate) timeout_ms_max: i32,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) markers: Weak<Markers>,
+}
+
+/// How much longer than any transaction may be one is open when it counts as late (Kafka:
+/// `ProducerStateManager.LATE_TRANSACTION_BUFFER_MS`).
+const LATE_GRACE_MS: i64 = 5 * 60_000;
 
 /// Registers every gauge.
 pub(crate) fn register(registry: &Registry, sources: Sources) {
-    let Sources { network, partitions, metadata, requests, cleaners, log_dirs } = sources;
+    let Sources { network, partitions, metadata, requests, cleaners, log_dirs, transactions } =
+        sources;
+    register_transactions(registry, Weak::clone(&partitions), transactions);
     register_scrub(registry, &cleaners);
     register_cleaners(registry, &cleaners, log_dirs);
     let stats = Arc::clone(&network);
@@ -65,6 +85,27 @@ pub(crate) fn register(registry: &Registry, sources: Sources) {
         let requests = Arc::clone(&requests);
         registry.counted_elsewhere(&m::REQUESTS, key.name(), move || requests.of(key));
     }
+}
+
+fn register_transactions(
+    registry: &Registry,
+    partitions: Weak<Partitions>,
+    sources: TransactionSources,
+) {
+    let TransactionSources { clock, timeout_ms_max, figures, markers } = sources;
+    let limit_ms = i64::from(timeout_ms_max) + LATE_GRACE_MS;
+    registry.gauge(&m::PARTITIONS_WITH_LATE_TRANSACTIONS, "", move || {
+        let all = partitions.upgrade().map(|partitions| partitions.all()).unwrap_or_default();
+        let since = Timestamp(clock.wall().0.saturating_sub(limit_ms));
+        all.iter().filter(|partition| partition.has_transaction_before(since)).count() as f64
+    });
+    for state in State::ALL {
+        let figures = Arc::clone(&figures);
+        registry.gauge(&m::TRANSACTIONS, state.name(), move || figures.in_state(state) as f64);
+    }
+    registry.gauge(&m::TRANSACTION_MARKERS_PENDING, "", move || {
+        markers.upgrade().map_or(0.0, |markers| markers.pending.load(Ordering::Relaxed) as f64)
+    });
 }
 
 fn register_directories(registry: &Registry, partitions: Weak<Partitions>) {
@@ -140,6 +181,12 @@ mod tests {
                 requests: Arc::default(),
                 cleaners: Weak::new(),
                 log_dirs: vec![PathBuf::from("/data")],
+                transactions: TransactionSources {
+                    clock: klamm_env::real::env().clock,
+                    timeout_ms_max: 1000,
+                    figures: Arc::default(),
+                    markers: Weak::new(),
+                },
             },
         );
         let _traffic = Traffic::new(&registry);

@@ -112,8 +112,7 @@ impl Node {
         let scrape = bind_metrics(&config)?;
         let core = start_core(&env, &config, &properties, &bound)?;
         let reporter = core.reporter(config.node.node_id);
-        let requests = Arc::new(RequestCounts::default());
-        let registry = Arc::new(Registry::default());
+        let (requests, registry) = (Arc::<RequestCounts>::default(), Arc::<Registry>::default());
         let sessions = FetchSessions::new(config.network.fetch_session_cache_slots);
         let handles = Handles {
             env: env.clone(),
@@ -145,6 +144,7 @@ impl Node {
                 requests,
                 cleaners: Arc::downgrade(&core.cleaners),
                 log_dirs: config.node.log_dirs.clone(),
+                transactions: core.coordinators.sources(&env, &config),
             },
         );
         let metrics_addresses = addresses_of(&scrape);

@@ -31,6 +31,7 @@
 
 mod actions;
 mod ends;
+mod figures;
 mod record;
 mod request;
 mod runs;
@@ -42,6 +43,7 @@ mod transaction;
 mod tests;
 
 pub use actions::{Actions, MarkersToWrite, Then, Write};
+pub use figures::Figures;
 pub use record::{Record, RecordError};
 pub use request::{
     DescribedTransaction, ListedTransaction, ProducerIdAndEpoch, Request, Response,

@@ -1,6 +1,7 @@
 //! One shard: the transactional ids whose names hash to one partition of `__transaction_state`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use klamm_env::Moment;
 use klamm_model::{ErrorCode, ProducerId, Timestamp, TopicPartition};
@@ -8,6 +9,7 @@ use klamm_stdx::Str;
 
 use crate::actions::{Actions, MarkersToWrite, Then, Write, error_for_clients};
 use crate::ends::{End, decide};
+use crate::figures::{Figures, Tally};
 use crate::record::Record;
 use crate::request::{
     DescribedTransaction, ListedTransaction, ProducerIdAndEpoch, Request, Response,
@@ -69,6 +71,7 @@ pub struct TransactionShard {
     coordinator_epoch: i32,
     look_at: Option<Moment>,
     remove_at: Option<Moment>,
+    tally: Tally,
 }
 
 impl TransactionShard {
@@ -85,7 +88,15 @@ impl TransactionShard {
             coordinator_epoch: -1,
             look_at: None,
             remove_at: None,
+            tally: Tally::default(),
         }
+    }
+
+    /// The same, counted among the figures of its broker.
+    #[must_use]
+    pub fn counted_in(self, figures: Arc<Figures>) -> Self {
+        assert!(self.transactions.is_empty(), "it is counted from its first id on");
+        Self { tally: Tally::of(figures), ..self }
     }
 
     /// A transactional id, for tests and metrics.
@@ -409,6 +420,7 @@ impl TransactionShard {
                 self.deadlines.remove(&(at, id.clone()));
             }
             self.idle.remove(&(before.updated_at, id.clone()));
+            self.tally.leave(before.state);
         }
         self.unfinished.remove(id);
         let Some(next) = next else { return };
@@ -418,6 +430,7 @@ impl TransactionShard {
         if next.state.is_idle() {
             self.idle.insert((next.updated_at, id.clone()));
         }
+        self.tally.enter(next.state);
         self.transactions.insert(id.clone(), next);
     }
 

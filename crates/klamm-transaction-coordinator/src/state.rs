@@ -19,8 +19,11 @@ pub enum State {
     CompleteAbort,
 }
 
+/// How many states there are.
+pub(crate) const STATES_COUNT: usize = 6;
+
 /// Every state, its number in the log and its name in answers.
-const STATES: [(State, i8, &str); 6] = [
+const STATES: [(State, i8, &str); STATES_COUNT] = [
     (State::Empty, 0, "Empty"),
     (State::Ongoing, 1, "Ongoing"),
     (State::PrepareCommit, 2, "PrepareCommit"),
@@ -30,6 +33,21 @@ const STATES: [(State, i8, &str); 6] = [
 ];
 
 impl State {
+    /// Every state.
+    pub const ALL: [Self; STATES_COUNT] = [
+        Self::Empty,
+        Self::Ongoing,
+        Self::PrepareCommit,
+        Self::PrepareAbort,
+        Self::CompleteCommit,
+        Self::CompleteAbort,
+    ];
+
+    /// Its place among them.
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
     /// Its number in the log.
     #[must_use]
     pub fn code(self) -> i8 {

@@ -1,16 +1,19 @@
-//! `klamm group`: who reads in groups, and how far they are.
+//! `klamm group`: who reads in groups, how far they are, and where they go on.
 
-use std::collections::BTreeMap;
+mod describe;
+mod reset;
+
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
-use klamm_client::{Client, GroupDescription, GroupOffset};
+use klamm_client::{Client, GroupFilter};
 use klamm_model::TopicPartition;
 use klamm_stdx::Str;
 use serde::Serialize;
 
-use super::Outcome;
+use super::{Failure, Outcome};
 use crate::output::{Done, Output, Printed, write_table};
+use crate::scope::{self, Scope};
 use crate::session::Bootstrap;
 
 /// Which command.
@@ -22,30 +25,51 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the groups.
-    #[command(after_help = "Examples:\n  klamm group list\n  klamm group list -o json")]
+    /// List the groups with their states and types.
+    #[command(after_help = "Examples:\n  klamm group list\n  klamm group list -o json\n  \
+        klamm group list --state Empty --type classic")]
     List(List),
     /// Show a group's state, members, offsets and lag.
+    #[command(long_about = describe::LAG_IS)]
     #[command(after_help = "Examples:\n  klamm group describe readers\n  \
         klamm group describe readers -o json")]
-    Describe(Describe),
-    /// Delete groups that have no members, with their offsets.
-    #[command(after_help = "Examples:\n  klamm group delete readers")]
+    Describe(describe::Describe),
+    /// Show a group's members and their partitions.
+    #[command(after_help = "Examples:\n  klamm group members readers")]
+    Members(describe::Describe),
+    /// Show a group's offsets and lag alone.
+    #[command(long_about = describe::LAG_IS)]
+    #[command(after_help = "Examples:\n  klamm group offsets readers -o json | \
+        jq 'map(.lag) | add'")]
+    Offsets(describe::Describe),
+    /// Set where a group without members goes on reading; shows it unless --execute is given.
+    ///
+    /// Say in which partitions (--topic, --all-topics, or those of --from-file) and to where. An
+    /// offset outside of a partition is moved to its start or end. A group that does not exist is
+    /// made.
+    #[command(
+        after_help = "Examples:\n  klamm group reset readers --topic orders --to-earliest\n  \
+        klamm group reset readers --topic orders:0,1 --shift-by -100 --execute\n  \
+        klamm group reset readers --all-topics --by-duration 2h --execute\n  \
+        klamm group reset readers --all-topics --to-datetime 2024-05-01T12:00:00 --execute\n  \
+        klamm group reset readers --all-topics --to-current --export > offsets.csv\n  \
+        klamm group reset readers --from-file offsets.csv --execute"
+    )]
+    Reset(reset::Reset),
+    /// Delete groups that have no members with their offsets, or offsets of topics alone.
+    #[command(after_help = "Examples:\n  klamm group delete readers writers\n  \
+        klamm group delete readers --topic orders --topic users:0,1")]
     Delete(Delete),
 }
 
 #[derive(Debug, Args)]
 struct List {
-    #[command(flatten)]
-    bootstrap: Bootstrap,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-struct Describe {
-    /// The group.
-    name: String,
+    /// Only in this state, such as Empty or Stable; may be given several times.
+    #[arg(long = "state", value_name = "STATE")]
+    states: Vec<String>,
+    /// Only of this type: classic or consumer; may be given several times.
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
     #[command(flatten)]
     bootstrap: Bootstrap,
     #[command(flatten)]
@@ -57,6 +81,10 @@ struct Delete {
     /// Which groups.
     #[arg(required = true)]
     names: Vec<String>,
+    /// Keep the groups, and delete their offsets in this topic, as TOPIC or TOPIC:0,1; may be
+    /// given several times. No member may subscribe to the topic.
+    #[arg(long = "topic", value_name = "TOPIC[:PARTITIONS]")]
+    topics: Vec<Scope>,
     #[command(flatten)]
     bootstrap: Bootstrap,
     #[command(flatten)]
@@ -66,7 +94,10 @@ struct Delete {
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     match arguments.command {
         Command::List(a) => a.bootstrap.clone().run(|client| list(client, a)),
-        Command::Describe(a) => a.bootstrap.clone().run(|client| describe(client, a)),
+        Command::Describe(a) => a.bootstrap.clone().run(|client| describe::all(client, a)),
+        Command::Members(a) => a.bootstrap.clone().run(|client| describe::members(client, a)),
+        Command::Offsets(a) => a.bootstrap.clone().run(|client| describe::offsets(client, a)),
+        Command::Reset(a) => a.bootstrap.clone().run(|client| reset::reset(client, a)),
         Command::Delete(a) => a.bootstrap.clone().run(|client| delete(client, a)),
     }
 }
@@ -93,7 +124,9 @@ impl Printed for Listing {
 }
 
 async fn list(client: Client, arguments: List) -> Outcome {
-    let groups = client.list_groups().await?;
+    let own = |names: &[String]| names.iter().map(|name| Str::from(name.as_str())).collect();
+    let filter = GroupFilter { states: own(&arguments.states), types: own(&arguments.types) };
+    let groups = client.list_groups_of(&filter).await?;
     let listed = groups.iter().map(|group| Listed {
         group: group.group_id.to_string(),
         state: group.group_state.to_string(),
@@ -103,115 +136,34 @@ async fn list(client: Client, arguments: List) -> Outcome {
     arguments.output.print(&Listing(listed.collect()))
 }
 
-#[derive(Debug, Serialize)]
-struct Described {
-    group: String,
-    state: String,
-    assignor: String,
-    members: Vec<Member>,
-    partitions: Vec<Partition>,
-}
-
-#[derive(Debug, Serialize)]
-struct Member {
-    member: String,
-    instance: Option<String>,
-    client: String,
-    host: String,
-    partitions: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Partition {
-    topic: String,
-    partition: i32,
-    current_offset: Option<i64>,
-    log_end_offset: Option<i64>,
-    lag: Option<i64>,
-    member: Option<String>,
-}
-
-impl Printed for Described {
-    fn table(&self, out: &mut dyn Write) -> io::Result<()> {
-        let assignor = if self.assignor.is_empty() { "none" } else { &self.assignor };
-        writeln!(out, "group {}  state {}  assignor {assignor}", self.group, self.state)?;
-        let text = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
-        let row = |p: &Partition| {
-            vec![
-                p.topic.clone(),
-                p.partition.to_string(),
-                text(p.current_offset),
-                text(p.log_end_offset),
-                text(p.lag),
-                p.member.clone().unwrap_or_else(|| "-".to_owned()),
-            ]
-        };
-        if !self.partitions.is_empty() {
-            writeln!(out)?;
-            let headers = ["topic", "partition", "current offset", "log end", "lag", "member"];
-            write_table(out, &headers, self.partitions.iter().map(row))?;
-        }
-        if !self.members.is_empty() {
-            writeln!(out)?;
-            let row = |m: &Member| {
-                let partitions = m.partitions.join(" ");
-                vec![m.member.clone(), m.client.clone(), m.host.clone(), partitions]
-            };
-            let headers = ["member", "client", "host", "partitions"];
-            write_table(out, &headers, self.members.iter().map(row))?;
-        }
-        Ok(())
-    }
-}
-
-async fn describe(client: Client, arguments: Describe) -> Outcome {
-    let group_id = Str::from(arguments.name);
-    let description = client.describe_group(&group_id).await?;
-    let offsets = client.group_offsets(&group_id).await?;
-    arguments.output.print(&described(&description, &offsets))
-}
-
-fn described(
-    description: &GroupDescription,
-    offsets: &BTreeMap<TopicPartition, GroupOffset>,
-) -> Described {
-    let mut owners: BTreeMap<&TopicPartition, Option<&Str>> =
-        offsets.keys().map(|partition| (partition, None)).collect();
-    for member in &description.members {
-        for partition in &member.partitions {
-            owners.insert(partition, Some(&member.member_id));
-        }
-    }
-    let partition = |(partition, owner): (&TopicPartition, Option<&Str>)| {
-        let offset = offsets.get(partition);
-        Partition {
-            topic: partition.topic.to_string(),
-            partition: partition.partition,
-            current_offset: offset.map(|offset| offset.current.0),
-            log_end_offset: offset.and_then(|offset| offset.end).map(|end| end.0),
-            lag: offset.and_then(GroupOffset::lag),
-            member: owner.map(ToString::to_string),
-        }
-    };
-    let member = |member: &klamm_client::GroupMember| Member {
-        member: member.member_id.to_string(),
-        instance: member.instance_id.as_deref().map(str::to_owned),
-        client: member.client_id.to_string(),
-        host: member.host.to_string(),
-        partitions: member.partitions.iter().map(ToString::to_string).collect(),
-    };
-    Described {
-        group: description.group_id.to_string(),
-        state: description.state.to_string(),
-        assignor: description.assignor.to_string(),
-        members: description.members.iter().map(member).collect(),
-        partitions: owners.into_iter().map(partition).collect(),
-    }
-}
-
 async fn delete(client: Client, arguments: Delete) -> Outcome {
-    for name in &arguments.names {
-        client.delete_group(&Str::from(name.as_str())).await?;
+    let names = arguments.names.join(", ");
+    if arguments.topics.is_empty() {
+        for name in &arguments.names {
+            client.delete_group(&Str::from(name.as_str())).await?;
+        }
+        return arguments.output.print(&Done { done: format!("deleted {names}") });
     }
-    arguments.output.print(&Done { done: format!("deleted {}", arguments.names.join(", ")) })
+    let partitions = scope::partitions(&client, &arguments.topics).await?;
+    for name in &arguments.names {
+        delete_offsets(&client, name, &partitions).await?;
+    }
+    let partitions = crate::output::joined(&partitions);
+    let done = format!("deleted the offsets of {names} in {partitions}");
+    arguments.output.print(&Done { done })
+}
+
+async fn delete_offsets(
+    client: &Client,
+    name: &str,
+    partitions: &[TopicPartition],
+) -> Result<(), Failure> {
+    let codes = client.delete_group_offsets(&Str::from(name), partitions).await?;
+    match codes.iter().find(|(_, code)| !code.is_none()) {
+        None => Ok(()),
+        Some((partition, code)) => {
+            let text = format!("the offset of group '{name}' in {partition} is kept ({code})");
+            Err(text.into())
+        }
+    }
 }

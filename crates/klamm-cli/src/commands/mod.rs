@@ -10,6 +10,7 @@ pub(crate) mod produce;
 pub(crate) mod start;
 pub(crate) mod storage;
 pub(crate) mod topic;
+pub(crate) mod transaction;
 
 use klamm_client::ClientError;
 
@@ -62,6 +63,9 @@ impl From<ClientError> for Failure {
             }
             (_, Some(ErrorCode::TopicAlreadyExists)) => "; --if-not-exists takes that as success",
             (_, Some(ErrorCode::GroupIdNotFound)) => "; 'klamm group list' shows what there is",
+            (_, Some(ErrorCode::TransactionalIdNotFound)) => {
+                "; 'klamm transaction list' shows what there is"
+            }
             (_, Some(ErrorCode::NonEmptyGroup)) => "; stop its members first",
             _ => "",
         };

@@ -1,7 +1,7 @@
 //! A node on ports that the system chose, in a directory that goes away with it.
 
 use std::future::Future;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use klamm_client::{
 };
 use klamm_config::{BrokerConfig, Properties};
 use klamm_env::task;
-use klamm_model::TopicPartition;
+use klamm_model::{IsolationLevel, TopicPartition};
 use klamm_server::{Node, NodeOptions};
 use klamm_stdx::Str;
 
@@ -46,13 +46,47 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With configs of its own.
+    pub(crate) fn start_with(configs: &[(&str, &str)]) -> Self {
+        Self::start_in(TempDir::new(), configs)
+    }
+
+    /// With transactions as they were before KIP-890.
+    pub(crate) fn start_with_transactions_v1() -> Self {
         let dir = TempDir::new();
+        let path = dir.0.join("server.properties");
+        let text = format!(
+            "process.roles=broker,controller\nnode.id=1\nlog.dirs={}\n\
+             listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:9093\n\
+             controller.listener.names=CONTROLLER\n",
+            dir.0.join("data").display()
+        );
+        std::fs::write(&path, text).expect("a file can be written");
+        let output = Command::new(env!("CARGO_BIN_EXE_klamm"))
+            .args(["storage", "format", "-t", "JEXY6aqzQY-32P5TStzaFg", "--standalone"])
+            .args(["--feature", "transaction.version=1", "-c"])
+            .arg(&path)
+            .output()
+            .expect("the binary starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self::start_in(dir, &[])
+    }
+
+    fn start_in(dir: TempDir, configs: &[(&str, &str)]) -> Self {
         let mut properties = Properties::default();
         properties.set("log.dirs", dir.0.join("data").display().to_string());
         properties.set("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0");
         properties.set("klamm.metrics.listeners", "");
         properties.set("group.initial.rebalance.delay.ms", "0");
         properties.set("offsets.topic.num.partitions", "3");
+        properties.set("transaction.state.log.num.partitions", "3");
+        for (name, value) in configs {
+            properties.set(*name, *value);
+        }
         let config = BrokerConfig::load(&properties).expect("the configuration is valid").config;
         let env = klamm_env::real::env();
         let node = Node::start(NodeOptions { config, properties, env }).expect("a node starts");
@@ -69,6 +103,19 @@ impl Cluster {
 
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.0.join("data")
+    }
+
+    /// What a metric says now; the node has to have `klamm.metrics.listeners`.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let address = self.node.as_ref().expect("it runs").metrics_addresses()[0];
+        let mut socket = std::net::TcpStream::connect(address).expect("metrics are served");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
+        let request = "GET /metrics HTTP/1.1\r\nHost: klamm\r\nConnection: close\r\n\r\n";
+        socket.write_all(request.as_bytes()).expect("a request can be written");
+        let mut text = String::new();
+        socket.read_to_string(&mut text).expect("the answer is text");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -129,15 +176,32 @@ pub(crate) async fn create(client: &Client, name: &str, partitions: i32) {
 
 /// Everything in a topic.
 pub(crate) async fn read_all(client: &Client, topic: &str, partitions: i32) -> Vec<ConsumerRecord> {
+    read_as(client, (topic, partitions), ConsumerOptions::default()).await
+}
+
+/// The values of everything in a topic that is committed.
+pub(crate) async fn read_committed(client: &Client, topic: &str, partitions: i32) -> Vec<String> {
+    let options =
+        ConsumerOptions { isolation: IsolationLevel::ReadCommitted, ..ConsumerOptions::default() };
+    let records = read_as(client, (topic, partitions), options).await;
+    let text = |record: ConsumerRecord| String::from_utf8_lossy(&record.value.unwrap()).into();
+    records.into_iter().map(text).collect()
+}
+
+async fn read_as(
+    client: &Client,
+    (topic, partitions): (&str, i32),
+    options: ConsumerOptions,
+) -> Vec<ConsumerRecord> {
     let topic = Str::from(topic);
     let assigned: Vec<_> = (0..partitions)
         .map(|index| (TopicPartition::new(topic.clone(), index), StartAt::Beginning))
         .collect();
-    let mut consumer = Consumer::new(client.clone(), ConsumerOptions::default());
+    let mut consumer = Consumer::new(client.clone(), options);
     consumer.assign(&assigned).await.expect("the partitions are there");
     let mut records = Vec::new();
     while !consumer.is_at_end() {
-        records.extend(consumer.poll(PATIENCE).await.expect("records can be read"));
+        records.extend(consumer.poll(PATIENCE / 40).await.expect("records can be read"));
     }
     records
 }

@@ -25,6 +25,28 @@ pub(super) async fn commit(
     membership: &Membership,
     offsets: &[(TopicPartition, Offset)],
 ) -> Result<()> {
+    let request = OffsetCommitRequest {
+        group_id: membership.options.group_id.clone(),
+        generation_id_or_member_epoch: membership.generation_id,
+        member_id: membership.member_id.clone(),
+        group_instance_id: membership.options.instance_id.clone(),
+        topics: commit_topics(offsets),
+        ..OffsetCommitRequest::default()
+    };
+    let mut retry = Retry::default();
+    loop {
+        match commit_once(membership, &request).await {
+            // A rebalance is for the caller: nothing here would make it end.
+            Err(error)
+                if error.is_retriable()
+                    && error.code() != Some(ErrorCode::RebalanceInProgress)
+                    && retry.again().await => {}
+            other => return other,
+        }
+    }
+}
+
+fn commit_topics(offsets: &[(TopicPartition, Offset)]) -> Vec<OffsetCommitRequestTopic> {
     let mut topics: BTreeMap<Str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
     for (partition, offset) in offsets {
         topics.entry(partition.topic.clone()).or_default().push(OffsetCommitRequestPartition {
@@ -39,25 +61,32 @@ pub(super) async fn commit(
         partitions,
         ..OffsetCommitRequestTopic::default()
     };
+    topics.into_iter().map(topic).collect()
+}
+
+/// Sets offsets of a group that has no members, once.
+pub(crate) async fn set(
+    connection: &Connection,
+    group_id: &Str,
+    offsets: &[(TopicPartition, Offset)],
+) -> Result<()> {
     let request = OffsetCommitRequest {
-        group_id: membership.options.group_id.clone(),
-        generation_id_or_member_epoch: membership.generation_id,
-        member_id: membership.member_id.clone(),
-        group_instance_id: membership.options.instance_id.clone(),
-        topics: topics.into_iter().map(topic).collect(),
+        group_id: group_id.clone(),
+        generation_id_or_member_epoch: -1,
+        topics: commit_topics(offsets),
         ..OffsetCommitRequest::default()
     };
-    let mut retry = Retry::default();
-    loop {
-        match commit_once(membership, &request).await {
-            // A rebalance is for the caller: nothing here would make it end.
-            Err(error)
-                if error.is_retriable()
-                    && error.code() != Some(ErrorCode::RebalanceInProgress)
-                    && retry.again().await => {}
-            other => return other,
+    let version = connection.version(ApiKey::OffsetCommit)?.min(NAMES_UNTIL);
+    let response = connection.call_version(&request, version).await?;
+    for topic in &response.topics {
+        for partition in &topic.partitions {
+            let index = partition.partition_index;
+            let what =
+                format!("setting the offset of group '{group_id}' in {}-{index}", topic.name);
+            check(partition.error_code, None, &what)?;
         }
     }
+    Ok(())
 }
 
 async fn commit_once(membership: &Membership, request: &OffsetCommitRequest) -> Result<()> {

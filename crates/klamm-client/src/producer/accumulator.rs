@@ -27,6 +27,8 @@ pub(super) struct Rules {
     pub(super) compression: Compression,
     pub(super) batch_bytes_max: usize,
     pub(super) linger: Duration,
+    /// Whether batches belong to transactions.
+    pub(super) is_transactional: bool,
     /// Batches of one partition that may be on their way: without sequence numbers one, or a
     /// retry would change their order.
     pub(super) in_flight_max: usize,
@@ -51,6 +53,8 @@ struct Queue {
     waiting: VecDeque<ReadyBatch>,
     in_flight: usize,
     next_sequence: i32,
+    /// The sequence number that the oldest batch without an answer has.
+    next_acknowledged: i32,
     /// A batch has come back: until it is through, batches go one by one.
     retrying: usize,
 }
@@ -182,6 +186,24 @@ impl Accumulator {
         queue.waiting.insert(at, batch);
     }
 
+    /// Whether every batch before this one is acknowledged: a broker that misses one then has
+    /// forgotten the producer (KIP-360; Kafka: `TransactionManager.isNextSequence`).
+    pub(super) fn is_next(&self, batch: &ReadyBatch) -> bool {
+        let queues = self.partitions.get(&batch.partition.topic);
+        let queue = queues.and_then(|queues| queues.get(&batch.partition.partition));
+        let sequence = batch.producer.map(|producer| producer.base_sequence);
+        queue.is_some_and(|queue| Some(queue.next_acknowledged) == sequence)
+    }
+
+    /// A batch is acknowledged.
+    pub(super) fn acknowledge(&mut self, batch: &ReadyBatch) {
+        let next = batch.producer.map(|p| next_sequence(p.base_sequence, batch.record_count));
+        if let (Some(queue), Some(next)) = (self.queue(&batch.partition), next) {
+            queue.next_acknowledged = next;
+        }
+        self.finish(batch);
+    }
+
     /// A batch is acknowledged or has failed.
     pub(super) fn finish(&mut self, batch: &ReadyBatch) {
         self.buffered_bytes = self.buffered_bytes.saturating_sub(batch.buffered_bytes);
@@ -193,20 +215,39 @@ impl Accumulator {
         }
     }
 
-    /// The batches that came back, taken out: their identity is given up. Those that were never
-    /// sent stay.
+    /// Sequences start again at 0 in every partition. Gives the batches that may be stored under
+    /// their old sequence, taken out: sent again they could be there twice. Those that are
+    /// certainly not stored stay, to be stamped anew.
     pub(super) fn start_over(&mut self) -> Vec<ReadyBatch> {
-        let mut tried = Vec::new();
+        let mut uncertain = Vec::new();
         for queue in self.partitions.values_mut().flat_map(HashMap::values_mut) {
             queue.next_sequence = 0;
-            let (again, fresh): (VecDeque<_>, VecDeque<_>) =
-                queue.waiting.drain(..).partition(|batch| batch.attempts > 0);
-            queue.waiting = fresh;
+            queue.next_acknowledged = 0;
+            let (maybe_stored, mut rest): (VecDeque<_>, VecDeque<_>) =
+                queue.waiting.drain(..).partition(|batch| batch.may_be_stored);
+            rest.iter_mut().for_each(|batch| batch.producer = None);
+            queue.waiting = rest;
+            queue.retrying -= tried_once(&maybe_stored);
             // `finish` will count them down.
-            queue.in_flight += again.len();
-            tried.extend(again);
+            queue.in_flight += maybe_stored.len();
+            uncertain.extend(maybe_stored);
         }
-        tried
+        uncertain
+    }
+
+    /// Every batch that is not on its way, taken out: their transaction is over.
+    pub(super) fn discard(&mut self) -> Result<Vec<ReadyBatch>, CompressionError> {
+        let mut discarded = Vec::new();
+        for (topic, partitions) in &mut self.partitions {
+            for (partition, queue) in partitions {
+                queue.close(topic, *partition)?;
+                queue.retrying -= tried_once(&queue.waiting);
+                // `finish` will count them down.
+                queue.in_flight += queue.waiting.len();
+                discarded.extend(queue.waiting.drain(..));
+            }
+        }
+        Ok(discarded)
     }
 
     /// Whether a batch is on its way.
@@ -221,7 +262,11 @@ impl Accumulator {
 
 impl Filling {
     fn new(now: Moment, number: u64, rules: Rules) -> Self {
-        let options = BatchOptions { compression: rules.compression, ..BatchOptions::default() };
+        let options = BatchOptions {
+            compression: rules.compression,
+            is_transactional: rules.is_transactional,
+            ..BatchOptions::default()
+        };
         Self {
             builder: BatchBuilder::new(options),
             created: now,
@@ -249,12 +294,18 @@ impl Queue {
             created: filling.created,
             number: filling.number,
             attempts: 0,
+            may_be_stored: false,
             producer: None,
             last_error: None,
             fate: filling.fate,
         });
         Ok(())
     }
+}
+
+/// Batches that came back once: `finish` counts only those as retried that left again.
+fn tried_once(batches: &VecDeque<ReadyBatch>) -> usize {
+    batches.iter().filter(|batch| batch.attempts == 1).count()
 }
 
 /// Sequence numbers start again at 0 after 2^31-1 (Kafka: `DefaultRecordBatch.incrementSequence`).
@@ -273,6 +324,7 @@ mod tests {
             compression: Compression::NONE,
             batch_bytes_max: 200,
             linger: Duration::from_millis(5),
+            is_transactional: false,
             in_flight_max: 2,
         }
     }
@@ -347,6 +399,60 @@ mod tests {
         accumulator.finish(&second);
         assert!(take(&mut accumulator).is_some());
         assert_eq!(accumulator.batch_count, 1);
+    }
+
+    #[test]
+    fn after_a_new_start_only_batches_that_may_be_stored_are_given_up() {
+        let mut accumulator = Accumulator::new(rules());
+        for now in 0..4 {
+            append(&mut accumulator, now, 1000);
+        }
+        let first = take(&mut accumulator).unwrap();
+        let mut second = take(&mut accumulator).unwrap();
+        accumulator.acknowledge(&first);
+        assert!(accumulator.is_next(&second));
+        second.may_be_stored = true;
+        accumulator.come_back(second);
+        let uncertain = accumulator.start_over();
+        assert_eq!(uncertain.len(), 1);
+        accumulator.finish(&uncertain[0]);
+        let third = take(&mut accumulator).unwrap();
+        assert_eq!(third.producer.unwrap().base_sequence, 0);
+        assert!(accumulator.is_next(&third));
+        accumulator.come_back(third);
+        assert!(accumulator.start_over().is_empty(), "it was refused: it goes on");
+        let third = take(&mut accumulator).unwrap();
+        assert_eq!(third.producer.unwrap().base_sequence, 0);
+        accumulator.acknowledge(&third);
+        let fourth = take(&mut accumulator).unwrap();
+        assert_eq!(fourth.producer.unwrap().base_sequence, 1);
+    }
+
+    #[test]
+    fn a_batch_is_not_the_next_while_one_before_it_has_no_answer() {
+        let mut accumulator = Accumulator::new(rules());
+        append(&mut accumulator, 0, 1000);
+        append(&mut accumulator, 1, 1000);
+        let first = take(&mut accumulator).unwrap();
+        let second = take(&mut accumulator).unwrap();
+        assert!(accumulator.is_next(&first) && !accumulator.is_next(&second));
+        accumulator.acknowledge(&first);
+        assert!(accumulator.is_next(&second));
+    }
+
+    #[test]
+    fn what_is_discarded_is_counted_down_and_what_is_on_its_way_is_not_touched() {
+        let mut accumulator = Accumulator::new(rules());
+        append(&mut accumulator, 0, 1000);
+        append(&mut accumulator, 0, 10);
+        let sent = take(&mut accumulator).unwrap();
+        let discarded = accumulator.discard().unwrap();
+        assert_eq!(discarded.len(), 1);
+        accumulator.finish(&discarded[0]);
+        assert!(accumulator.has_in_flight());
+        accumulator.finish(&sent);
+        assert!(!accumulator.has_in_flight());
+        assert_eq!((accumulator.batch_count, accumulator.buffered_bytes), (0, 0));
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub(super) struct ReadyBatch {
     /// Its place among all batches.
     pub(super) number: u64,
     pub(super) attempts: u32,
+    /// An attempt had no clear answer: the broker may have it.
+    pub(super) may_be_stored: bool,
     /// Who sends it and its first sequence number, once it has one.
     pub(super) producer: Option<Producer>,
     /// What the last attempt said.
@@ -164,6 +166,7 @@ mod tests {
             created: Moment(0),
             number: 0,
             attempts: 0,
+            may_be_stored: false,
             producer: None,
             last_error: None,
             fate: Rc::default(),

@@ -39,10 +39,17 @@ const TOPIC_IDS_FROM: i16 = 13;
 pub(super) struct Shared {
     client: Client,
     options: ProducerOptions,
+    transactional_id: Option<Str>,
     accumulator: RefCell<Accumulator>,
     identity: Cell<Option<Identity>>,
     /// A batch with a sequence number has failed: what follows it would be out of order.
     identity_is_spent: Cell<bool>,
+    /// The transaction cannot be committed: nothing of it is sent any more.
+    is_aborting: Cell<bool>,
+    /// The coordinator may have heard of the transaction by a batch.
+    has_written: Cell<bool>,
+    /// The newest version of Produce that the transaction's protocol allows.
+    produce_version_max: Cell<i16>,
     /// Requests on their way, by broker.
     in_flight: RefCell<HashMap<NodeId, usize>>,
     /// For the task: there is something to do.
@@ -55,7 +62,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(client: Client, options: ProducerOptions) -> Self {
+    pub(super) fn new(
+        client: Client,
+        options: ProducerOptions,
+        transactional_id: Option<Str>,
+    ) -> Self {
         let in_flight_max = match options.idempotence {
             Idempotence::Enabled => options.in_flight_max,
             Idempotence::Disabled => 1,
@@ -64,14 +75,19 @@ impl Shared {
             compression: options.compression,
             batch_bytes_max: options.batch_bytes_max,
             linger: options.linger,
+            is_transactional: transactional_id.is_some(),
             in_flight_max,
         };
         Self {
             client,
             options,
+            transactional_id,
             accumulator: RefCell::new(Accumulator::new(rules)),
             identity: Cell::new(None),
             identity_is_spent: Cell::new(false),
+            is_aborting: Cell::new(false),
+            has_written: Cell::new(false),
+            produce_version_max: Cell::new(i16::MAX),
             in_flight: RefCell::default(),
             wake: Notify::new(),
             progress: Notify::new(),
@@ -136,20 +152,75 @@ impl Shared {
         self.acknowledged_count.get()
     }
 
+    /// What the producer is from now on. Nothing may be on its way.
+    pub(super) fn start_as(&self, identity: Identity) {
+        let nothing = self.accumulator.borrow_mut().start_over();
+        assert!(nothing.is_empty(), "a transaction has ended with all of its batches");
+        self.identity.set(Some(identity));
+        self.identity_is_spent.set(false);
+    }
+
+    /// The producer id and epoch, once there are any.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.identity.get()
+    }
+
+    /// Whether a batch has failed since the identity was given: what follows it would be out of
+    /// order.
+    pub(super) fn is_spent(&self) -> bool {
+        self.identity_is_spent.get()
+    }
+
+    /// A transaction begins, in which this is the newest version of Produce.
+    pub(super) fn begin(&self, produce_version_max: i16) {
+        self.produce_version_max.set(produce_version_max);
+        self.is_aborting.set(false);
+        self.has_written.set(false);
+        self.failure.borrow_mut().take();
+    }
+
+    /// Whether a batch of the transaction may have brought its partition into it.
+    pub(super) fn has_written(&self) -> bool {
+        self.has_written.get()
+    }
+
+    fn on_attempt(&self, result: &Result<Acknowledged>) {
+        let may_be = result.as_ref().err().is_none_or(may_be_in_transaction);
+        self.has_written.set(self.has_written.get() | may_be);
+    }
+
+    /// Drops what is not on its way, and waits for what is.
+    pub(super) async fn give_up(&self) {
+        self.is_aborting.set(true);
+        // It fails because it was told to.
+        drop(self.flush().await);
+    }
+
+    /// The first failure since the last flush.
+    pub(super) fn failure(&self) -> Option<ClientError> {
+        self.failure.borrow().clone()
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.transactional_id.is_some()
+    }
+
     pub(super) fn close(&self) {
         self.is_closed.set(true);
         self.wake.notify_one();
     }
 
     fn finish(&self, batch: &ReadyBatch, result: Result<Acknowledged>) {
-        self.accumulator.borrow_mut().finish(batch);
         match &result {
             Ok(_) => {
+                self.accumulator.borrow_mut().acknowledge(batch);
                 let count = self.acknowledged_count.get() + batch.record_count as u64;
                 self.acknowledged_count.set(count);
             }
             Err(error) => {
+                self.accumulator.borrow_mut().finish(batch);
                 self.identity_is_spent.set(self.identity_is_spent.get() | batch.producer.is_some());
+                self.is_aborting.set(self.is_aborting.get() | self.is_transactional());
                 self.failure.borrow_mut().get_or_insert_with(|| error.clone());
             }
         }
@@ -178,6 +249,9 @@ pub(super) async fn run(shared: Rc<Shared>) {
 }
 
 async fn send_all(shared: &Rc<Shared>) {
+    if shared.is_aborting.get() {
+        discard(shared);
+    }
     if shared.accumulator.borrow().sendable().is_empty() {
         return;
     }
@@ -246,18 +320,21 @@ fn take(shared: &Shared, partitions: &[(TopicPartition, TopicId)]) -> Vec<ReadyB
 
 /// Makes sure that there is a producer id; `false` if nothing may be sent now.
 async fn identify(shared: &Shared) -> bool {
+    if shared.is_transactional() {
+        return shared.identity.get().is_some();
+    }
     if shared.identity_is_spent.get() {
         // Batches that are on their way still count on the old sequence numbers.
         if shared.accumulator.borrow().has_in_flight() {
             return false;
         }
-        let tried = shared.accumulator.borrow_mut().start_over();
-        for batch in tried {
+        let uncertain = shared.accumulator.borrow_mut().start_over();
+        for batch in uncertain {
             let lost = || ClientError::Invalid("the batch before this one failed".into());
             let error = batch.last_error.clone().unwrap_or_else(lost);
             shared.finish(&batch, Err(error));
         }
-        shared.identity.set(None);
+        shared.identity.set(shared.identity.get().and_then(next_identity));
         shared.identity_is_spent.set(false);
     }
     if shared.identity.get().is_some() {
@@ -280,6 +357,11 @@ async fn identify(shared: &Shared) -> bool {
     }
     shared.wake.notify_one();
     false
+}
+
+/// The same producer in its next epoch (KIP-360); `None` after the last one.
+fn next_identity((id, epoch): Identity) -> Option<Identity> {
+    Some((id, ProducerEpoch(epoch.0.checked_add(1)?)))
 }
 
 async fn init_producer_id(shared: &Shared) -> Result<Identity> {
@@ -311,7 +393,7 @@ async fn send(
         Err(error) => return start_again(shared, batches, error),
     };
     let version = match connection.version(ApiKey::Produce) {
-        Ok(version) => version,
+        Ok(version) => version.min(shared.produce_version_max.get()),
         Err(error) => return finish_all(shared, &batches, &Err(error)),
     };
     let request = request(shared, &batches, &ids, version);
@@ -377,7 +459,7 @@ fn request(
         _ => TopicProduceData { name, partition_data, ..TopicProduceData::default() },
     };
     ProduceRequest {
-        transactional_id: None,
+        transactional_id: shared.transactional_id.clone(),
         acks: match shared.options.acks {
             Acks::None => 0,
             Acks::Leader => 1,
@@ -407,19 +489,45 @@ async fn on_answer(
             .filter(|topic| topic.name == batch.partition.topic || topic.topic_id == id)
             .flat_map(|topic| &topic.partition_responses)
             .find(|partition| partition.index == batch.partition.partition);
-        match verdict(answer, &batch) {
-            Verdict::Done(result) => shared.finish(&batch, result),
+        let standing = Standing {
+            is_next: shared.accumulator.borrow().is_next(&batch),
+            is_transactional: shared.is_transactional(),
+        };
+        match verdict(answer, &batch, standing) {
+            Verdict::Done(result) => {
+                shared.on_attempt(&result);
+                shared.finish(&batch, result);
+            }
+            Verdict::Anew(error) => {
+                shared.identity_is_spent.set(true);
+                back(shared, vec![batch], error).await;
+            }
             Verdict::Again(error) => back(shared, vec![batch], error).await,
         }
     }
 }
 
-enum Verdict {
-    Done(Result<Acknowledged>),
-    Again(ClientError),
+/// A batch among the others.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    /// Every batch before it is acknowledged.
+    is_next: bool,
+    is_transactional: bool,
 }
 
-fn verdict(answer: Option<&PartitionProduceResponse>, batch: &ReadyBatch) -> Verdict {
+enum Verdict {
+    Done(Result<Acknowledged>),
+    /// It is sent again as it is.
+    Again(ClientError),
+    /// The broker has forgotten the producer: it begins anew in its next epoch (KIP-360).
+    Anew(ClientError),
+}
+
+fn verdict(
+    answer: Option<&PartitionProduceResponse>,
+    batch: &ReadyBatch,
+    standing: Standing,
+) -> Verdict {
     let Some(answer) = answer else {
         let text = format!("the broker's answer leaves {} out", batch.partition);
         return Verdict::Done(Err(ClientError::Invalid(text)));
@@ -436,30 +544,78 @@ fn verdict(answer: Option<&PartitionProduceResponse>, batch: &ReadyBatch) -> Ver
                 ClientError::refused(answer.error_code, answer.error_message.as_deref(), &what);
             // The batch before it was refused for a passing reason and will be sent first.
             let overtook = code == ErrorCode::OutOfOrderSequenceNumber && batch.producer.is_some();
-            if code.is_retriable() || overtook {
-                Verdict::Again(error)
-            } else {
-                Verdict::Done(Err(error))
+            let is_forgotten =
+                code == ErrorCode::UnknownProducerId || (overtook && standing.is_next);
+            match is_forgotten {
+                // A transaction does not begin anew by itself.
+                true if standing.is_transactional => Verdict::Done(Err(error)),
+                true => Verdict::Anew(error),
+                false if code.is_retriable() || overtook => Verdict::Again(error),
+                false => Verdict::Done(Err(error)),
             }
         }
     }
 }
 
+/// Whether the batch that an attempt has failed with this error for cannot be in the log. A leader
+/// that was replaced while it waited for replicas may have left it there.
+fn is_certainly_not_stored(error: &ClientError) -> bool {
+    match error.code() {
+        Some(code) => matches!(
+            code,
+            ErrorCode::OutOfOrderSequenceNumber
+                | ErrorCode::UnknownProducerId
+                | ErrorCode::NotEnoughReplicas
+                | ErrorCode::CorruptMessage
+                | ErrorCode::ConcurrentTransactions
+        ),
+        None => error.is_certain(),
+    }
+}
+
+/// Whether a write that failed so may have brought its partition into its transaction.
+pub(super) fn may_be_in_transaction(error: &ClientError) -> bool {
+    match error.code() {
+        Some(code) => code != ErrorCode::ConcurrentTransactions,
+        None => !error.is_certain(),
+    }
+}
+
+/// Fails what is not on its way: its transaction cannot be committed.
+fn discard(shared: &Shared) {
+    let discarded = shared.accumulator.borrow_mut().discard();
+    let discarded = discarded.unwrap_or_else(|error| {
+        tracing::error!(%error, "a batch could not be built and is lost");
+        Vec::new()
+    });
+    for batch in discarded {
+        let aborted = || ClientError::Invalid("its transaction is aborted".into());
+        let error = shared.failure().unwrap_or_else(aborted);
+        shared.finish(&batch, Err(error));
+    }
+}
+
 /// Sends batches again after a pause, unless that cannot help or it is too late.
 async fn back(shared: &Shared, batches: Vec<ReadyBatch>, error: ClientError) {
-    let is_passing =
-        error.is_retriable() || error.code() == Some(ErrorCode::OutOfOrderSequenceNumber);
+    shared.on_attempt(&Err(error.clone()));
+    let is_passing = error.is_retriable()
+        || matches!(
+            error.code(),
+            Some(ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId)
+        );
     if is_passing {
         tracing::debug!(%error, n_batches = batches.len(), "batches are sent again");
         task::sleep(RETRY_PAUSE).await;
     }
     for mut batch in batches {
         let is_late = shared.now().since(batch.created) >= shared.options.delivery_timeout;
-        if !is_passing || is_late || shared.is_closed.get() {
+        let is_over = shared.is_closed.get() || shared.is_aborting.get();
+        if !is_passing || is_late || is_over {
             shared.finish(&batch, Err(error.clone()));
             continue;
         }
         shared.client.forget_topic(&batch.partition.topic);
+        batch.may_be_stored |= !is_certainly_not_stored(&error);
         batch.last_error = Some(error.clone());
         shared.accumulator.borrow_mut().come_back(batch);
     }

@@ -53,6 +53,17 @@ impl Partition {
         self.append(batch, Origin::Marker { transaction_version: end.transaction_version }, wall)
     }
 
+    /// Whether a transaction is open here whose producer was last heard of before `since`. Only
+    /// leaders say so. A log without open transactions is not looked into.
+    #[must_use]
+    pub fn has_transaction_before(&self, since: Timestamp) -> bool {
+        if self.is_offline() || self.view().first_unstable_offset().is_none() {
+            return false;
+        }
+        let log = self.lock();
+        self.leader_epoch().is_some() && log.producers().has_transaction_before(since)
+    }
+
     /// The producers that it remembers, by their ids.
     ///
     /// # Errors
