@@ -17,5 +17,5 @@ pub use client::{Client, StoredRecord, batch_of, produce_request};
 pub use connection::{RawConnection, frame_of, head};
 pub use process::{Lines, Process};
 pub use temp_dir::TempDir;
-pub use tools::{Finished, Tools};
+pub use tools::{Finished, JavaProgram, Tools};
 pub use wait::{WAIT_MAX, wait_until};

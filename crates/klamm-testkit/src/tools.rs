@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::Process;
+use crate::temp_dir::TempDir;
 
 /// Longest run of a program to its end.
 const RUN_MAX: Duration = Duration::from_secs(120);
@@ -59,6 +60,50 @@ impl Finished {
     }
 }
 
+fn java() -> Command {
+    let mut command = Command::new("java");
+    // Short runs: compiling well costs more than it gives on two cores.
+    command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]);
+    command
+}
+
+/// All of Kafka's jars.
+fn class_path() -> String {
+    format!("{}/*", required("KLAMM_TEST_KAFKA_LIB").display())
+}
+
+/// A program of a test's own in Java, for Kafka's own clients; compiled once.
+#[derive(Debug)]
+pub struct JavaProgram {
+    class: &'static str,
+    dir: TempDir,
+}
+
+impl JavaProgram {
+    /// Compiles the source of a class.
+    ///
+    /// # Panics
+    /// If there is no compiler (a JDK 17), or the source is wrong.
+    #[must_use]
+    pub fn compile(class: &'static str, source: &str) -> Self {
+        let dir = TempDir::new("java-program");
+        let file = dir.join(&format!("{class}.java"));
+        std::fs::write(&file, source).expect("the source can be written");
+        let mut javac = Command::new("javac");
+        javac.args(["-J-XX:TieredStopAtLevel=1", "-proc:none", "-cp", &class_path(), "-d"]);
+        let _ = run(javac.arg(dir.path()).arg(&file), b"").ok();
+        Self { class, dir }
+    }
+
+    /// Starts it.
+    #[must_use]
+    pub fn process(&self, args: &[&str]) -> Process {
+        let mut command = java();
+        let path = format!("{}:{}", self.dir.path().display(), class_path());
+        Process::spawn(command.args(["-cp", &path, self.class]).args(args))
+    }
+}
+
 /// The programs.
 #[derive(Debug, Clone, Copy)]
 pub struct Tools;
@@ -80,11 +125,8 @@ impl Tools {
     }
 
     fn kafka_command(class: &str) -> Command {
-        let lib = required("KLAMM_TEST_KAFKA_LIB");
-        let mut command = Command::new("java");
-        // Short runs: compiling well costs more than it gives on two cores.
-        command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]);
-        command.arg("-cp").arg(format!("{}/*", lib.display())).arg(class);
+        let mut command = java();
+        command.arg("-cp").arg(class_path()).arg(class);
         command
     }
 
