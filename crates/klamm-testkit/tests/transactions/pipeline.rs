@@ -73,11 +73,11 @@ impl<'a> Pipeline<'a> {
     fn round(&mut self, round: usize) {
         self.feed(round);
         self.wait_for_more(3 + round * 7 % 23);
-        let kills_broker = round % 2 == 0;
+        let kills_broker = round.is_multiple_of(2);
         if kills_broker {
             self.broker.kill();
         }
-        if round % 4 != 0 {
+        if !round.is_multiple_of(4) {
             let member = round / 2 % MEMBERS;
             self.members[member].kill();
             self.members[member] = self.member(member);
