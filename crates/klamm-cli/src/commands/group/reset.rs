@@ -1,4 +1,4 @@
-//! `klamm group reset`: where a group goes on reading. Where that is, [`plan`] decides.
+//! `klamm group reset`: where a group goes on reading. Where that is, `plan` decides.
 
 mod file;
 mod plan;
