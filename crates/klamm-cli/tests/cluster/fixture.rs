@@ -176,14 +176,19 @@ pub(crate) async fn create(client: &Client, name: &str, partitions: i32) {
 
 /// Everything in a topic.
 pub(crate) async fn read_all(client: &Client, topic: &str, partitions: i32) -> Vec<ConsumerRecord> {
-    read_as(client, (topic, partitions), ConsumerOptions::default()).await
+    read_as(client, (topic, partitions), (ConsumerOptions::default(), 0)).await
 }
 
-/// The values of everything in a topic that is committed.
-pub(crate) async fn read_committed(client: &Client, topic: &str, partitions: i32) -> Vec<String> {
-    let options =
-        ConsumerOptions { isolation: IsolationLevel::ReadCommitted, ..ConsumerOptions::default() };
-    let records = read_as(client, (topic, partitions), options).await;
+/// The values of everything in a topic that is committed, at least so many: the end of a
+/// transaction is told to its producer before every partition has it.
+pub(crate) async fn read_committed(
+    client: &Client,
+    topic: (&str, i32),
+    count: usize,
+) -> Vec<String> {
+    let isolation = IsolationLevel::ReadCommitted;
+    let options = ConsumerOptions { isolation, ..ConsumerOptions::default() };
+    let records = read_as(client, topic, (options, count)).await;
     let text = |record: ConsumerRecord| String::from_utf8_lossy(&record.value.unwrap()).into();
     records.into_iter().map(text).collect()
 }
@@ -191,7 +196,7 @@ pub(crate) async fn read_committed(client: &Client, topic: &str, partitions: i32
 async fn read_as(
     client: &Client,
     (topic, partitions): (&str, i32),
-    options: ConsumerOptions,
+    (options, count): (ConsumerOptions, usize),
 ) -> Vec<ConsumerRecord> {
     let topic = Str::from(topic);
     let assigned: Vec<_> = (0..partitions)
@@ -200,7 +205,7 @@ async fn read_as(
     let mut consumer = Consumer::new(client.clone(), options);
     consumer.assign(&assigned).await.expect("the partitions are there");
     let mut records = Vec::new();
-    while !consumer.is_at_end() {
+    while records.len() < count || !consumer.is_at_end() {
         records.extend(consumer.poll(PATIENCE / 40).await.expect("records can be read"));
     }
     records

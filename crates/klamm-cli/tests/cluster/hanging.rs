@@ -71,7 +71,11 @@ fn a_transaction_that_nobody_will_end_is_found_and_aborted() {
         producer.send(record("t", 0, "behind it")).await.unwrap();
         producer.commit().await.unwrap();
         assert_eq!(read_all(&client, "t", 1).await.len(), 2);
-        assert_eq!(read_committed(&client, "t", 1).await.len(), 0, "nothing behind it is stable");
+        assert_eq!(
+            read_committed(&client, ("t", 1), 0).await.len(),
+            0,
+            "nothing behind it is stable"
+        );
     });
     let late = "kafka_server_replicamanager_partitionswithlatetransactionscount";
     assert_eq!(cluster.metric(late), 1.0);
@@ -96,7 +100,7 @@ fn a_transaction_that_nobody_will_end_is_found_and_aborted() {
     assert_eq!(cluster.metric(late), 0.0);
     run(async {
         let client = cluster.client();
-        assert_eq!(read_committed(&client, "t", 1).await, ["behind it"]);
+        assert_eq!(read_committed(&client, ("t", 1), 1).await, ["behind it"]);
     });
 }
 
@@ -132,7 +136,7 @@ fn a_transaction_that_its_coordinator_has_is_not_aborted_behind_its_back() {
         let error = cluster.klamm_fails(&["transaction", "abort", "t", "0", "--start-offset", "0"]);
         assert!(error.contains("a coordinator has this transaction"), "{error}");
         producer.commit().await.unwrap();
-        assert_eq!(read_committed(&client, "t", 1).await, ["x"]);
+        assert_eq!(read_committed(&client, ("t", 1), 1).await, ["x"]);
     });
 }
 

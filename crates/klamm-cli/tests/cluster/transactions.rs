@@ -47,11 +47,11 @@ fn what_is_committed_is_read_and_what_is_aborted_is_not(cluster: &Cluster) {
         producer.begin().await.unwrap();
         send(&mut producer, "t", &["i", "j"]).await;
         producer.flush().await.unwrap();
-        let mut seen = read_committed(&client, "t", 2).await;
+        let mut seen = read_committed(&client, ("t", 2), 6).await;
         seen.sort_unstable();
         assert_eq!(seen, ["a", "b", "e", "f", "g", "h"], "the last one is still open");
         producer.commit().await.unwrap();
-        assert_eq!(read_committed(&client, "t", 2).await.len(), 8);
+        assert_eq!(read_committed(&client, ("t", 2), 8).await.len(), 8);
         assert!(read_all(&client, "t", 2).await.len() >= 8);
     });
 }
@@ -121,7 +121,7 @@ fn a_producer_whose_name_was_taken_over_is_fenced_and_its_transaction_is_aborted
             second.begin().await.unwrap();
             second.send(record("t", 0, "new")).await.unwrap();
             second.commit().await.unwrap();
-            assert_eq!(read_committed(&client, "t", 1).await, ["new"]);
+            assert_eq!(read_committed(&client, ("t", 1), 1).await, ["new"]);
         });
     }
 }
@@ -147,7 +147,7 @@ fn after_a_record_that_is_refused_the_transaction_is_aborted_and_the_next_one_wo
             producer.begin().await.unwrap();
             producer.send(record("t", 0, "after")).await.unwrap();
             producer.commit().await.unwrap();
-            assert_eq!(read_committed(&client, "t", 1).await, ["after"]);
+            assert_eq!(read_committed(&client, ("t", 1), 1).await, ["after"]);
         });
     }
 }
@@ -174,7 +174,7 @@ fn what_waits_when_a_transaction_is_aborted_is_never_sent() {
         producer.begin().await.unwrap();
         producer.send(record("t", 0, "y")).await.unwrap();
         producer.commit().await.unwrap();
-        assert_eq!(read_committed(&client, "t", 1).await, ["first", "y"]);
+        assert_eq!(read_committed(&client, ("t", 1), 2).await, ["first", "y"]);
         let values = read_all(&client, "t", 1).await.into_iter().map(|record| record.value);
         assert_eq!(values.collect::<Vec<_>>(), [Some("first".into()), Some("y".into())]);
     });
@@ -225,7 +225,7 @@ fn offsets_of_a_member_that_its_group_does_not_know_must_be_aborted() {
         let error = producer.send_offsets(&offsets, &group).await.unwrap_err();
         assert!(matches!(error, ClientError::MustAbort(_)), "{error}");
         producer.abort().await.unwrap();
-        assert_eq!(read_committed(&client, "t", 1).await.len(), 0);
+        assert_eq!(read_committed(&client, ("t", 1), 0).await.len(), 0);
         // Also without a record the group's partition is in the transaction, and has to leave it.
         producer.begin().await.unwrap();
         producer.send_offsets(&offsets, &group).await.unwrap_err();

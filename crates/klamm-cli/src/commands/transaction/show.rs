@@ -133,7 +133,7 @@ impl Printed for Described {
             ("timeout", format!("{:.1} s", f64::from(self.timeout_ms) / 1000.0)),
             ("open since", optional(self.started_at.as_ref())),
             ("open for", optional(open_for)),
-            ("partitions", joined(&self.partitions)),
+            ("partitions", optional(Some(joined(&self.partitions)).filter(|all| !all.is_empty()))),
         ];
         rows.iter().try_for_each(|(name, value)| writeln!(out, "{name:<17} {value}"))
     }
