@@ -67,6 +67,9 @@ impl Line {
             high_watermark: -1,
             last_stable_offset: -1,
             log_start_offset: -1,
+            // Also with an error it is empty and not null: librdkafka takes null for a broken
+            // answer (Kafka: `FetchResponse.partitionResponse`).
+            records: RecordsField::Bytes(bytes::Bytes::new()),
             ..PartitionData::default()
         };
         let Some(partition) = self.partition.clone() else {
@@ -126,8 +129,6 @@ impl Line {
         self.slice = partition.read(self.wanted.fetch_offset, limits)?.slice;
         if let Some(slice) = &self.slice {
             self.data.records = RecordsField::Deferred(slice.len);
-        } else {
-            self.data.records = RecordsField::Bytes(bytes::Bytes::new());
         }
         if isolation == IsolationLevel::ReadCommitted {
             let aborted =

@@ -156,7 +156,11 @@ impl Markers {
         }
         let Some(partition) = self.shard_of(&ended.transactional_id) else { return };
         let transactional_id = ended.transactional_id;
-        let written = Request::MarkersWritten { transactional_id, producer: ended.producer };
+        let written = Request::MarkersWritten {
+            transactional_id,
+            producer: ended.producer,
+            coordinator_epoch: ended.coordinator_epoch,
+        };
         transactions.request(partition, written).await;
     }
 

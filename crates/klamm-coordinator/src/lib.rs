@@ -12,6 +12,7 @@
 //! ```
 
 mod runtime;
+mod seeded_bugs;
 mod shard;
 mod state;
 #[cfg(test)]
@@ -19,7 +20,11 @@ mod state_tests;
 mod task;
 
 pub use runtime::{Coordinator, CoordinatorHandle, Effects, Factory, QUEUE_MAX};
+#[cfg(feature = "seeded-bugs")]
+pub use seeded_bugs::with_bug;
+pub use seeded_bugs::{CoordinatorBug, is_seeded};
 pub use shard::{
     Batch, KeyValue, Loaded, LoadedChunk, Outcome, PartitionLog, Shard, Ticket, Time,
     TransactionEnd, TransactionalProducer, partition_for,
 };
+pub use state::ShardState;

@@ -8,6 +8,7 @@ use klamm_model::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::oneshot;
 
 use crate::runtime::Effects;
+use crate::seeded_bugs::{CoordinatorBug, is_seeded};
 use crate::shard::{Outcome, PartitionLog, Shard, Ticket, Time};
 
 /// Requests that may wait for answers in one shard; more are told to come back.
@@ -35,8 +36,9 @@ enum Stage {
 /// What an event made a shard want.
 type Wanted<S> = Outcome<<S as Shard>::Response, <S as Shard>::Write, <S as Shard>::Effect>;
 
-/// A shard of this broker.
-pub(crate) struct ShardState<S: Shard> {
+/// A shard of this broker: what the coordinator's thread does with it, synchronously, so that a
+/// simulation can do the same.
+pub struct ShardState<S: Shard> {
     shard: S,
     log: Arc<dyn PartitionLog>,
     stage: Stage,
@@ -49,8 +51,16 @@ pub(crate) struct ShardState<S: Shard> {
     effects: Effects<S::Effect>,
 }
 
+impl<S: Shard> std::fmt::Debug for ShardState<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShardState").field("log", &self.log).field("stage", &self.stage).finish()
+    }
+}
+
 impl<S: Shard> ShardState<S> {
-    pub(crate) fn new(shard: S, log: Arc<dyn PartitionLog>, effects: Effects<S::Effect>) -> Self {
+    /// A shard over its log, which is to be loaded: see [`ShardState::load_some`].
+    #[must_use]
+    pub fn new(shard: S, log: Arc<dyn PartitionLog>, effects: Effects<S::Effect>) -> Self {
         let stage = Stage::Reading(log.log_start_offset());
         let epoch = log.leader_epoch();
         Self {
@@ -65,12 +75,19 @@ impl<S: Shard> ShardState<S> {
         }
     }
 
+    /// The state machine, to be looked at.
+    #[must_use]
+    pub fn shard(&self) -> &S {
+        &self.shard
+    }
+
     fn is_leader(&self) -> bool {
         self.epoch.is_some() && self.log.leader_epoch() == self.epoch
     }
 
     /// Whether there is more of the log to read.
-    pub(crate) fn is_reading(&self) -> bool {
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
         matches!(self.stage, Stage::Reading(_))
     }
 
@@ -78,7 +95,7 @@ impl<S: Shard> ShardState<S> {
     ///
     /// # Errors
     /// The log cannot be read; the shard must not serve.
-    pub(crate) fn load_some(&mut self, time: Time) -> Result<(), ErrorCode> {
+    pub fn load_some(&mut self, time: Time) -> Result<(), ErrorCode> {
         let Stage::Reading(at) = self.stage else { return Ok(()) };
         if at >= self.log.log_end_offset() {
             self.stage = Stage::Committing(at);
@@ -91,7 +108,8 @@ impl<S: Shard> ShardState<S> {
         Ok(())
     }
 
-    pub(crate) fn on_request(
+    /// A request arrived; it is answered now, or when what it depends on is committed.
+    pub fn on_request(
         &mut self,
         time: Time,
         request: S::Request,
@@ -116,11 +134,14 @@ impl<S: Shard> ShardState<S> {
         self.act(time, actions.into());
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Moment> {
+    /// When [`ShardState::on_time`] has something to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Moment> {
         if self.stage == Stage::Active { self.shard.next_timeout() } else { None }
     }
 
-    pub(crate) fn on_time(&mut self, time: Time) {
+    /// Time has passed.
+    pub fn on_time(&mut self, time: Time) {
         if self.next_timeout().is_some_and(|at| at <= time.now) {
             let mut actions = S::Actions::default();
             self.shard.on_timeout(time, &mut actions);
@@ -129,7 +150,7 @@ impl<S: Shard> ShardState<S> {
     }
 
     /// Tells the shard of everything that is committed by now.
-    pub(crate) fn on_high_watermark(&mut self, time: Time) {
+    pub fn on_high_watermark(&mut self, time: Time) {
         let high_watermark = self.log.high_watermark();
         if let Some(epoch) = self.epoch
             && matches!(self.stage, Stage::Committing(end) if end <= high_watermark)
@@ -174,7 +195,11 @@ impl<S: Shard> ShardState<S> {
                 match S::batch(&write).and_then(|batch| self.log.append(&batch, time.wall)) {
                     Ok(end) => {
                         self.shard.on_appended(time, &write, &mut actions);
-                        self.uncommitted.push_back((end, Pending::Write(write)));
+                        if is_seeded(CoordinatorBug::AnswerBeforeCommit) {
+                            self.shard.on_committed(time, write, &mut actions);
+                        } else {
+                            self.uncommitted.push_back((end, Pending::Write(write)));
+                        }
                     }
                     Err(error) => {
                         tracing::warn!(log = ?self.log, %error, "a coordinator's records could not be appended");
@@ -203,7 +228,7 @@ impl<S: Shard> ShardState<S> {
     }
 
     /// The shard moves away: whoever waits is told.
-    pub(crate) fn unload(mut self) {
+    pub fn unload(mut self) {
         let mut actions = S::Actions::default();
         self.shard.on_unload(&mut actions);
         let Outcome { replies, .. } = actions.into();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use klamm_coordinator::TransactionEnd;
+use klamm_coordinator::{CoordinatorBug, TransactionEnd, is_seeded};
 use klamm_env::Moment;
 use klamm_model::{ErrorCode, ProducerId};
 use klamm_stdx::Str;
@@ -351,7 +351,12 @@ impl GroupShard {
         let retention = (time.wall, self.offset_limits.retention_ms);
         for group_id in self.offsets.group_ids() {
             let idle_since = match self.groups.get(group_id) {
-                Some(group) if group.state() != State::Empty => continue,
+                Some(group)
+                    if group.state() != State::Empty
+                        && !is_seeded(CoordinatorBug::LiveGroupExpires) =>
+                {
+                    continue;
+                }
                 Some(group) if group.protocol_type().is_some() => Some(group.state_since()),
                 Some(_) | None => None,
             };

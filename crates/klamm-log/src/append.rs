@@ -13,7 +13,8 @@ use crate::error::{LogError, is_full};
 use crate::index::{IndexEntry, TimeIndexEntry, relative};
 use crate::log::Log;
 use crate::names::LOG_SUFFIX;
-use crate::producer_state::{Marker, RememberedBatch, SequenceError};
+use crate::producer_rules;
+use crate::producer_state::{Marker, SequenceError};
 use crate::seeded_bugs::{SeededBug, is_seeded};
 
 /// Who made a batch.
@@ -203,61 +204,6 @@ impl Log {
         Ok(Some(self.verifications.begin(producer, wall)))
     }
 
-    /// What is known of the batch already, so that it need not be written.
-    fn check(
-        &self,
-        header: &BatchHeader,
-        marker: Option<Marker>,
-        origin: Origin,
-    ) -> Result<Option<Appended>, AppendError> {
-        let duplicate = |known: RememberedBatch| Appended {
-            base_offset: known.first_offset(),
-            last_offset: known.last_offset,
-            max_timestamp: known.timestamp,
-            is_duplicate: true,
-        };
-        let Some(producer) = header.producer else { return Ok(None) };
-        match origin {
-            Origin::Broker => Ok(None),
-            Origin::Client => {
-                let known = self.producers.check(header)?.map(duplicate);
-                let is_outside = !header.attributes.is_transactional();
-                if known.is_none() && is_outside && self.producers.is_in_transaction(producer) {
-                    return Err(TransactionError::OutsideOfTransaction.into());
-                }
-                Ok(known)
-            }
-            Origin::Transaction(proof) => {
-                if let Some(known) = self.producers.check(header)? {
-                    return Ok(Some(duplicate(known)));
-                }
-                if !self.producers.is_in_transaction(producer) {
-                    self.verifications.check(producer, proof)?;
-                    self.verifications.check_order(producer)?;
-                }
-                Ok(None)
-            }
-            Origin::Coordinator(proof) => {
-                self.producers.check_epoch(producer)?;
-                if !self.producers.is_in_transaction(producer) {
-                    self.verifications.check(producer, proof)?;
-                }
-                Ok(None)
-            }
-            Origin::Marker { transaction_version } => {
-                let Some(marker) = marker else { return Ok(None) };
-                self.producers.check_marker(producer, marker, transaction_version)?;
-                let is_repeated = self.producers.is_ended(producer, transaction_version);
-                Ok(is_repeated.then(|| Appended {
-                    base_offset: self.log_end_offset().plus(-1),
-                    last_offset: self.log_end_offset().plus(-1),
-                    max_timestamp: header.max_timestamp,
-                    is_duplicate: true,
-                }))
-            }
-        }
-    }
-
     /// Appends a batch at the end of the log, in the leader's epoch. One write of the batch's
     /// bytes as they lie; nothing is synced.
     ///
@@ -273,7 +219,8 @@ impl Log {
         let woken = self.wake();
         self.closing_on_failure(woken).map_err(AppendError::Disk)?;
         let marker = marker_of(&batch)?;
-        if let Some(known) = self.check(batch.header(), marker, origin)? {
+        let remembered = (&self.producers, &self.verifications, self.log_end_offset());
+        if let Some(known) = producer_rules::check(remembered, batch.header(), marker, origin)? {
             return Ok(known);
         }
         let bytes = batch.size_in_bytes();

@@ -39,6 +39,7 @@ mod meta_properties;
 pub mod names;
 mod open_files;
 mod partition_metadata;
+mod producer_rules;
 mod producer_snapshot;
 mod producer_state;
 mod recovery;
@@ -79,6 +80,7 @@ pub use open_files::OpenFiles;
 pub use partition_metadata::{
     PartitionMetadataError, read_partition_metadata, write_partition_metadata,
 };
+pub use producer_rules::ProducerRules;
 pub use producer_snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
 pub use producer_state::{Marker, ProducerEntry, ProducerState, RememberedBatch, SequenceError};
 pub use recovery::{Opening, RecoveryReport};

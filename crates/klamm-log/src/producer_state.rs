@@ -282,6 +282,9 @@ impl ProducerState {
     /// Where the oldest open transaction begins.
     #[must_use]
     pub fn first_unstable_offset(&self) -> Option<Offset> {
+        if is_seeded(SeededBug::LastStableOffsetIgnoresOpenTransaction) {
+            return None;
+        }
         self.open.keys().next().copied()
     }
 

@@ -28,6 +28,8 @@ pub enum SeededBug {
     CheckpointAheadOfData,
     /// Producers stay as they were when the log is cut.
     TruncationKeepsProducers,
+    /// An open transaction does not hold readers back.
+    LastStableOffsetIgnoresOpenTransaction,
     /// Recovery cuts the last batch although it is whole.
     RecoveryCutsValidBatch,
     /// The cleaner drops a marker while data of its transaction stays.

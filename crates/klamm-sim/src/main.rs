@@ -4,8 +4,10 @@
 use std::process::ExitCode;
 
 use klamm_sim::campaign::{self, CompactionTally};
+use klamm_sim::coordinators;
 
-const USAGE: &str = "usage: klamm-sim seed N | klamm-sim seeds FROM COUNT";
+const USAGE: &str = "usage: klamm-sim seed N | klamm-sim seeds FROM COUNT\n       \
+     klamm-sim transactions N [COUNT] | klamm-sim groups N [COUNT]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -15,6 +17,9 @@ fn main() -> ExitCode {
         ["seeds", from, count] => {
             number(from).and_then(|from| number(count).and_then(|count| many(from, count)))
         }
+        [coordinator, seed] => number(seed).and_then(|seed| coordinate(coordinator, seed, 1)),
+        [coordinator, from, count] => number(from)
+            .and_then(|from| number(count).and_then(|count| coordinate(coordinator, from, count))),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {
@@ -24,6 +29,23 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Seeds of a coordinator; a single one tells what happened.
+fn coordinate(coordinator: &str, from: u64, count: u64) -> Result<(), String> {
+    for seed in from..from.saturating_add(count) {
+        let outcome = match coordinator {
+            "transactions" => coordinators::transactions::random(seed).map(drop),
+            "groups" => coordinators::groups::random(seed).map(drop),
+            _ => return Err(USAGE.to_owned()),
+        };
+        outcome.map_err(|violation| {
+            violation.story.iter().filter(|_| count == 1).for_each(|line| println!("{line}"));
+            violation.to_string()
+        })?;
+    }
+    println!("{count} seeds of {coordinator} from {from} on: every promise was kept");
+    Ok(())
 }
 
 fn number(text: &str) -> Result<u64, String> {

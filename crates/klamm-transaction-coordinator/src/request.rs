@@ -76,6 +76,9 @@ pub enum Request {
         transactional_id: Str,
         /// The markers' producer.
         producer: ProducerIdAndEpoch,
+        /// The epoch of the coordinator that had them written. Another's markers say nothing: our
+        /// own are still under way, and may arrive when the next transaction is open.
+        coordinator_epoch: i32,
     },
     /// DescribeTransactions.
     Describe(Str),

@@ -1,6 +1,6 @@
 //! One shard: the transactional ids whose names hash to one partition of `__transaction_state`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use klamm_env::Moment;
@@ -17,7 +17,7 @@ use crate::request::{
 };
 use crate::state::State;
 use crate::transaction::{Init, NotYet, Outcome, Protocol, Transaction};
-use klamm_coordinator::{Ticket, Time};
+use klamm_coordinator::{CoordinatorBug, Ticket, Time, is_seeded};
 
 /// Requests of one transactional id that may wait for its markers; more are sent away.
 const PARKED_MAX: usize = 8;
@@ -149,8 +149,10 @@ impl TransactionShard {
                 let end = Ending { producer, how: (outcome, protocol), fresh };
                 self.on_end(time, (&transactional_id, end), ticket, actions);
             }
-            Request::MarkersWritten { transactional_id, producer } => {
-                self.on_markers_written(time, &transactional_id, producer, actions);
+            Request::MarkersWritten { transactional_id, producer, coordinator_epoch } => {
+                if coordinator_epoch == self.coordinator_epoch {
+                    self.on_markers_written(time, &transactional_id, producer, actions);
+                }
                 actions.reply(ticket, Response::Done);
             }
             Request::Describe(id) => actions.read(ticket, Response::Described(self.describe(&id))),
@@ -338,6 +340,9 @@ impl TransactionShard {
         };
         if let Some(outcome) = known.state.preparing() {
             actions.write(id, Some(known.complete(outcome, time.wall)), Then::Nothing);
+            if is_seeded(CoordinatorBug::MarkersWrittenTwice) {
+                self.finish(time, id, actions);
+            }
         }
     }
 
@@ -363,13 +368,27 @@ impl TransactionShard {
         for (id, next) in &write.changes {
             self.put(id, next.clone());
             let is_over = next.as_ref().is_none_or(|next| next.state.preparing().is_none());
-            if is_over && let Some(parked) = self.parked.remove(id) {
-                for Parked { request, ticket, .. } in parked {
-                    self.on_request(time, request, ticket, actions);
-                }
+            if is_over {
+                self.resume(time, id, actions);
             }
         }
         self.arm(time);
+    }
+
+    /// The markers of a transactional id are written: those who waited go on, up to the first whose
+    /// request changes something. The others have to see that change, so they wait for it.
+    fn resume(&mut self, time: Time, id: &Str, actions: &mut Actions) {
+        let mut waiting = VecDeque::from(self.parked.remove(id).unwrap_or_default());
+        let n_writes = actions.writes.len();
+        while actions.writes.len() == n_writes
+            && let Some(Parked { request, ticket, .. }) = waiting.pop_front()
+        {
+            self.on_request(time, request, ticket, actions);
+        }
+        if !waiting.is_empty() {
+            let newer = self.parked.entry(id.clone()).or_default();
+            newer.splice(..0, waiting);
+        }
     }
 
     /// A write is committed: whoever waits is answered, and markers go out.
@@ -409,7 +428,12 @@ impl TransactionShard {
     }
 
     /// A record of the log, while the shard is loaded.
-    pub fn replay(&mut self, record: Record) {
+    pub fn replay(&mut self, mut record: Record) {
+        if is_seeded(CoordinatorBug::EpochReusedAfterRestart)
+            && let Some(known) = record.transaction.as_mut().filter(|t| t.producer.epoch.0 > 0)
+        {
+            known.producer.epoch.0 -= 1;
+        }
         self.put(&record.transactional_id, record.transaction);
     }
 
@@ -437,12 +461,13 @@ impl TransactionShard {
     /// The log is replayed to its end: what was ending goes on ending.
     pub fn on_loaded(&mut self, time: Time, coordinator_epoch: i32, actions: &mut Actions) {
         self.coordinator_epoch = coordinator_epoch;
-        let ending: Vec<Str> = self
+        let mut ending: Vec<Str> = self
             .transactions
             .iter()
             .filter(|(_, known)| known.state.preparing().is_some())
             .map(|(id, _)| id.clone())
             .collect();
+        ending.sort();
         ending.iter().for_each(|id| self.finish(time, id, actions));
         self.arm(time);
     }

@@ -151,6 +151,7 @@ impl World {
             self.ask(Request::MarkersWritten {
                 transactional_id: marker.transactional_id.clone(),
                 producer: marker.producer,
+                coordinator_epoch: marker.coordinator_epoch,
             });
         }
         markers

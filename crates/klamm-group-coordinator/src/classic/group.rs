@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use klamm_codec::{Message, Reader};
+use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_env::Moment;
 use klamm_model::{ErrorCode, GenerationId, Timestamp};
 use klamm_persisted::consumer_protocol::ConsumerProtocolSubscription;
@@ -288,6 +289,9 @@ impl Group {
             return Ok(());
         }
         if generation_id.0 >= 0 || !member_id.is_empty() || instance_id.is_some() {
+            if is_seeded(CoordinatorBug::OldGenerationCommits) {
+                return Ok(());
+            }
             self.check_member(member_id, instance_id)?;
             if generation_id != self.generation_id {
                 return Err(ErrorCode::IllegalGeneration);

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_model::{PartitionIndex, ProducerId, Timestamp};
 use klamm_stdx::Str;
 
@@ -113,7 +114,7 @@ impl OffsetStore {
             self.open.remove(&producer).into_iter().flatten()
         {
             self.close((&group_id, &topic, partition));
-            if is_commit {
+            if is_commit || is_seeded(CoordinatorBug::AbortedOffsetsCount) {
                 self.groups.entry(group_id).or_default().put(topic, partition, stored);
             }
         }

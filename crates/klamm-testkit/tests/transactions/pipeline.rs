@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use klamm_testkit::{Broker, BrokerOptions, JavaProgram, Process, Tools, WAIT_MAX};
 
-use crate::scripted::visible;
+use crate::scripted::{read, visible};
 
 const JAVA: &str = include_str!("../java_sources/Pipeline.java");
 const PYTHON: &str = include_str!("../python/pipeline.py");
@@ -15,6 +15,8 @@ const ROUNDS: usize = 4;
 /// Records that come in each round.
 const RECORDS: usize = 1200;
 const PARTITIONS: i32 = 3;
+const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
+const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 /// Members of the group that share the work.
 const MEMBERS: usize = 2;
 
@@ -91,13 +93,36 @@ impl<'a> Pipeline<'a> {
         self.members.iter().flat_map(|member| member.stderr.all()).collect()
     }
 
+    /// What is in the way of readers, for whoever has to find out.
+    fn state(&self) -> String {
+        let bootstrap = self.broker.bootstrap();
+        let ask = |class: &str, args: &[&str]| {
+            let args = [&["--bootstrap-server", &bootstrap], args].concat();
+            Tools::kafka(class, &args, b"").all()
+        };
+        let stored = read(&self.broker, "out", "read_uncommitted").len();
+        let listed = ask(TRANSACTIONS, &["list"]);
+        let group = ask(GROUPS, &["--describe", "--group", "copiers"]);
+        let producers = (0..PARTITIONS).map(|p| {
+            let partition = p.to_string();
+            let args = ["describe-producers", "--topic", "out", "--partition", &partition];
+            ask(TRANSACTIONS, &args)
+        });
+        format!("{stored} stored\n{listed}\n{group}\n{}", producers.collect::<String>())
+    }
+
     /// What came out is what went in, once.
     fn check(&self, rounds: usize) {
         let total = rounds * RECORDS;
         let mut seen = Vec::new();
-        let start = Instant::now();
-        while seen.len() < total && start.elapsed() < WAIT_MAX {
+        // As long as more comes out it is waited for: the rounds leave much undone.
+        let mut moved_at = Instant::now();
+        while seen.len() < total && moved_at.elapsed() < WAIT_MAX {
+            let before = seen.len();
             seen = visible(&self.broker, "out");
+            if seen.len() > before {
+                moved_at = Instant::now();
+            }
         }
         let mut counts = BTreeMap::<&str, usize>::new();
         for line in &seen {
@@ -107,7 +132,9 @@ impl<'a> Pipeline<'a> {
         assert!(twice.is_empty(), "{} came out more than once: {twice:?}", twice.len());
         let lost: Vec<usize> =
             (0..total).filter(|n| !counts.contains_key(n.to_string().as_str())).collect();
-        assert!(lost.is_empty(), "{} were lost: {lost:?}\n{:#?}", lost.len(), self.said());
+        if !lost.is_empty() {
+            panic!("{} were lost: {lost:?}\n{:#?}\n{}", lost.len(), self.said(), self.state());
+        }
         assert_eq!(seen.len(), total, "something came out that never went in");
     }
 }

@@ -131,10 +131,18 @@ fn markers_of_a_transaction_that_is_over_say_nothing() {
     let own = world.init();
     let next = world.transact(own, COMMIT_V2);
     world.add(next, 0);
-    world.ask(Request::MarkersWritten { transactional_id: id(), producer: next });
+    world.ask(Request::MarkersWritten {
+        transactional_id: id(),
+        producer: next,
+        coordinator_epoch: -1,
+    });
     assert_eq!(world.state(), State::Ongoing);
     world.end(next, COMMIT_V2).unwrap();
-    world.ask(Request::MarkersWritten { transactional_id: id(), producer: next });
+    world.ask(Request::MarkersWritten {
+        transactional_id: id(),
+        producer: next,
+        coordinator_epoch: -1,
+    });
     assert_eq!(world.state(), State::PrepareCommit);
 }
 
@@ -182,4 +190,42 @@ fn a_transaction_is_described_and_listed_by_state_producer_and_age() {
     assert_eq!(count(TransactionFilter { producer_ids: vec![ProducerId(1)], ..all() }), 0);
     assert_eq!(count(TransactionFilter { longer_than_ms: Some(4_999), ..all() }), 1);
     assert_eq!(count(TransactionFilter { longer_than_ms: Some(5_000), ..all() }), 0);
+}
+
+#[test]
+fn requests_that_waited_for_the_same_markers_see_what_each_other_changed() {
+    let mut world = World::new();
+    let first = world.init();
+    assert_eq!(world.add(first, 0), ErrorCode::None);
+    let next = world.end(first, COMMIT_V2).expect("it ends");
+    // Its next transaction, and another instance that takes the transactional id over.
+    let added = world.begin(add(next, 1, Protocol::V2));
+    let taken = world.begin(init(None));
+    world.write_markers();
+    assert_eq!(world.answer(added), Some(Response::Added(ErrorCode::None)));
+    assert_eq!(world.answer(taken), None, "it waits for the transaction that it aborts");
+    let markers = world.write_markers();
+    assert_eq!(markers[0].partitions, [partition(1)], "what was written there ends");
+    assert_eq!(markers[0].outcome, Outcome::Abort);
+    let Some(Response::Init(Ok(producer))) = world.answer(taken) else { panic!("it is answered") };
+    assert!(producer.epoch.0 > next.epoch.0 + 1, "{producer}");
+}
+
+#[test]
+fn markers_that_a_coordinator_before_had_written_do_not_complete_a_transaction() {
+    let mut world = World::new();
+    let first = world.init();
+    assert_eq!(world.add(first, 0), ErrorCode::None);
+    assert!(world.end(first, COMMIT_V1).is_ok());
+    let earlier = world.markers[0].clone();
+    world.reload();
+    assert_ne!(world.markers[0].coordinator_epoch, earlier.coordinator_epoch);
+    world.ask(Request::MarkersWritten {
+        transactional_id: id(),
+        producer: earlier.producer,
+        coordinator_epoch: earlier.coordinator_epoch,
+    });
+    assert_eq!(world.state(), State::PrepareCommit, "its own are still under way");
+    world.write_markers();
+    assert_eq!(world.state(), State::CompleteCommit);
 }

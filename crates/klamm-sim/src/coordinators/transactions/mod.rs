@@ -1,0 +1,65 @@
+//! Transactions: producers of both protocols against the transaction coordinator, the group
+//! coordinator that takes their offsets, and the partitions that they write to.
+//!
+//! Whatever happens, a reader of committed records sees every committed transaction whole and
+//! once, and nothing of another; offsets count exactly with their transaction and never go back;
+//! no two producers are given the same epoch; and nothing stays open for longer than its timeout.
+//!
+//! What v1 cannot tell apart is kept from happening: one epoch serves many transactions, so that a
+//! request which arrives when its transaction is over may be taken for one of the next (which is
+//! why KIP-890 exists). A request of a v1 client is lost once the client has asked the next. With
+//! v2 every copy arrives, however late.
+
+mod broker;
+mod client;
+mod ledger;
+mod markers;
+mod world;
+
+use super::Violation;
+use world::{Plan, World};
+
+/// What a seed did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TransactionTally {
+    /// Transactions that were committed, as their clients know.
+    pub committed: usize,
+    /// Events.
+    pub events: u64,
+    /// Crashes of the broker.
+    pub crashes: usize,
+    /// Records of the coordinator's log.
+    pub records: usize,
+}
+
+impl TransactionTally {
+    /// Both together.
+    pub fn add(&mut self, other: Self) {
+        self.committed += other.committed;
+        self.events += other.events;
+        self.crashes += other.crashes;
+        self.records += other.records;
+    }
+}
+
+/// One seed of everything at once.
+///
+/// # Errors
+/// The promise that was broken.
+pub fn random(seed: u64) -> Result<TransactionTally, Violation> {
+    super::run(("transactions", seed), |story| World::new(seed, Plan::Chaos).run(story))
+}
+
+/// The same work without chaos, with a crash of the broker when the coordinator's log has its
+/// `n`-th record.
+///
+/// # Errors
+/// The promise that was broken.
+pub fn crash_at(seed: u64, n: usize) -> Result<TransactionTally, Violation> {
+    let tally =
+        super::run(("transactions", seed), |story| World::new(seed, Plan::CrashAt(n)).run(story));
+    tally.map_err(|mut violation| {
+        violation.what = format!("crashed at record {n}: {}", violation.what);
+        violation
+    })
+}

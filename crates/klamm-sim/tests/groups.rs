@@ -1,0 +1,53 @@
+//! What groups promise, held against members, networks and crashes that a seed makes up. A failing
+//! seed is one line that replays it: `cargo run -p klamm-sim -- groups N`.
+
+use klamm_coordinator::{CoordinatorBug, with_bug};
+use klamm_sim::coordinators::groups::{self, GroupTally};
+
+/// A few seconds; `klamm-sim groups 0 20000` is for a longer while.
+const SEEDS: u64 = 150;
+/// Tried until a bug shows.
+const SEEDS_MAX: u64 = 3000;
+
+#[test]
+fn whatever_happens_partitions_have_one_owner_and_offsets_never_go_back() {
+    let mut tally = GroupTally::default();
+    for seed in 0..SEEDS {
+        match groups::random(seed) {
+            Ok(did) => tally.add(did),
+            Err(violation) => panic!("{violation}"),
+        }
+    }
+    println!("{tally:?}");
+    let is_enough = tally.assignments > 500 && tally.commits > 1_000 && tally.expired > 20;
+    assert!(is_enough && tally.crashes > 100, "{tally:?} says too little");
+}
+
+#[test]
+fn the_same_seed_does_the_same() {
+    for seed in 0..20 {
+        let did = || groups::random(seed).unwrap_or_else(|v| panic!("{v}"));
+        assert_eq!(did(), did(), "seed {seed}");
+    }
+}
+
+fn is_found(bug: CoordinatorBug) {
+    let found = (0..SEEDS_MAX).find(|seed| with_bug(bug, || groups::random(*seed)).is_err());
+    println!("{bug:?}: by seed {found:?}");
+    assert!(found.is_some(), "{bug:?} is not found by {SEEDS_MAX} seeds");
+}
+
+#[test]
+fn a_commit_from_an_old_generation_is_found() {
+    is_found(CoordinatorBug::OldGenerationCommits);
+}
+
+#[test]
+fn an_answer_before_the_commit_is_found() {
+    is_found(CoordinatorBug::AnswerBeforeCommit);
+}
+
+#[test]
+fn offsets_of_a_live_group_that_expire_are_found() {
+    is_found(CoordinatorBug::LiveGroupExpires);
+}

@@ -1,0 +1,92 @@
+//! What transactions promise, held against clients, networks and crashes that a seed makes up. A
+//! failing seed is one line that replays it: `cargo run -p klamm-sim -- transactions N`.
+
+use klamm_coordinator::{CoordinatorBug, with_bug};
+use klamm_log::SeededBug;
+use klamm_sim::coordinators::transactions::{self, TransactionTally};
+
+/// A few seconds; `klamm-sim transactions 0 20000` is for a longer while.
+const SEEDS: u64 = 60;
+/// Records of a log at each of which the broker crashes.
+const RECORDS_MAX: usize = 25;
+/// Tried until a bug shows.
+const SEEDS_MAX: u64 = 2000;
+
+#[test]
+fn whatever_happens_transactions_are_read_whole_once_or_not_at_all() {
+    let mut tally = TransactionTally::default();
+    for seed in 0..SEEDS {
+        match transactions::random(seed) {
+            Ok(did) => tally.add(did),
+            Err(violation) => panic!("{violation}"),
+        }
+    }
+    println!("{tally:?}");
+    assert!(tally.committed > 200 && tally.crashes > 40, "{tally:?} says too little");
+}
+
+#[test]
+fn the_broker_may_crash_at_every_record_of_the_coordinators_log() {
+    let mut crashes = 0;
+    for seed in 0..2 {
+        let records = transactions::crash_at(seed, usize::MAX).unwrap_or_else(|v| panic!("{v}"));
+        for n in 1..=records.records.min(RECORDS_MAX) {
+            match transactions::crash_at(seed, n) {
+                Ok(did) => crashes += did.crashes,
+                Err(violation) => panic!("{violation}"),
+            }
+        }
+    }
+    assert!(crashes > 30, "{crashes} crashes are too few to say anything");
+}
+
+#[test]
+fn the_same_seed_does_the_same() {
+    for seed in 0..5 {
+        let did = || transactions::random(seed).unwrap_or_else(|v| panic!("{v}"));
+        assert_eq!(did(), did(), "seed {seed}");
+    }
+}
+
+fn is_found(name: &str, with: impl Fn(u64) -> bool) {
+    let found = (0..SEEDS_MAX).find(|seed| with(*seed));
+    println!("{name}: by seed {found:?}");
+    assert!(found.is_some(), "{name} is not found by {SEEDS_MAX} seeds");
+}
+
+fn coordinator_bug_is_found(bug: CoordinatorBug) {
+    is_found(&format!("{bug:?}"), |seed| with_bug(bug, || transactions::random(seed)).is_err());
+}
+
+#[test]
+fn a_stale_epoch_that_is_accepted_is_found() {
+    coordinator_bug_is_found(CoordinatorBug::StaleEpochAccepted);
+}
+
+#[test]
+fn an_answer_before_the_commit_is_found() {
+    coordinator_bug_is_found(CoordinatorBug::AnswerBeforeCommit);
+}
+
+#[test]
+fn a_marker_that_is_written_twice_is_found() {
+    coordinator_bug_is_found(CoordinatorBug::MarkersWrittenTwice);
+}
+
+#[test]
+fn an_epoch_that_is_used_again_after_a_restart_is_found() {
+    coordinator_bug_is_found(CoordinatorBug::EpochReusedAfterRestart);
+}
+
+#[test]
+fn offsets_of_an_aborted_transaction_that_count_are_found() {
+    coordinator_bug_is_found(CoordinatorBug::AbortedOffsetsCount);
+}
+
+#[test]
+fn readers_that_an_open_transaction_does_not_hold_back_are_found() {
+    let bug = SeededBug::LastStableOffsetIgnoresOpenTransaction;
+    is_found("LastStableOffsetIgnoresOpenTransaction", |seed| {
+        klamm_log::with_bug(bug, || transactions::random(seed)).is_err()
+    });
+}
