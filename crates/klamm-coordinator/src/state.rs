@@ -116,6 +116,10 @@ impl<S: Shard> ShardState<S> {
         self.act(time, actions.into());
     }
 
+    pub(crate) fn on_news(&mut self, news: &S::News) {
+        self.shard.on_news(news);
+    }
+
     pub(crate) fn next_timeout(&self) -> Option<Moment> {
         if self.stage == Stage::Active { self.shard.next_timeout() } else { None }
     }
