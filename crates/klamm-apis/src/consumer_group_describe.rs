@@ -1,5 +1,4 @@
-//! ConsumerGroupDescribe (key 69): state and members of groups of the consumer protocol (KIP-848).
-//! Served: v0-v1.
+//! ConsumerGroupDescribe (key 69): state and members of consumer groups (KIP-848). Served: v0-v1.
 //!
 //! v1 the protocol that each member speaks (KIP-1099).
 
@@ -9,6 +8,7 @@ use std::rc::Rc;
 use klamm_group_coordinator::{
     DescribedConsumer, DescribedConsumerGroup, NamedPartitions, Request, Response,
 };
+use klamm_model::ErrorCode;
 use klamm_protocol::consumer_group_describe_response::{
     Assignment, DescribedGroup, Member, TopicPartitions,
 };
@@ -19,7 +19,7 @@ use crate::Context;
 use crate::api::{Api, Reply};
 use crate::caller::Caller;
 use crate::describe_groups::group_operations;
-use crate::groups::{ask, misplaced};
+use crate::groups::{ask, misplaced, serves_consumers};
 
 /// Kafka's number for a member that speaks the classic protocol.
 const CLASSIC_MEMBER: i8 = 0;
@@ -43,7 +43,11 @@ impl Api for ConsumerGroupDescribe {
         let mut groups = Vec::with_capacity(request.group_ids.len());
         for group_id in request.group_ids {
             let asked = Request::DescribeConsumers(group_id.clone());
-            let (error, message) = match ask(&ctx, &group_id, asked).await {
+            let answer = match serves_consumers(&ctx) {
+                true => ask(&ctx, &group_id, asked).await,
+                false => Response::Unavailable(ErrorCode::UnsupportedVersion),
+            };
+            let (error, message) = match answer {
                 Response::DescribeConsumers(Ok(group)) => {
                     groups.push(described(*group, operations, version));
                     continue;

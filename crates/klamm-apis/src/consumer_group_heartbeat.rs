@@ -1,12 +1,12 @@
-//! ConsumerGroupHeartbeat (key 68): a member of the consumer protocol joins, reports, learns its
-//! part, and leaves (KIP-848). Served: v0-v1.
+//! ConsumerGroupHeartbeat (key 68): a member reports, and learns its part. Served: v0-v1.
 //!
-//! v1 subscriptions by pattern, ids made by clients (KIP-1082).
+//! The consumer protocol (KIP-848): joining and leaving are heartbeats too. v1 subscriptions by pattern, ids made by clients (KIP-1082).
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use klamm_group_coordinator::{ConsumerHeartbeat, HeartbeatAnswer, Refusal, Request, Response};
+use klamm_model::ErrorCode;
 use klamm_protocol::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use klamm_protocol::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, Listener};
 use klamm_stdx::Str;
@@ -14,7 +14,7 @@ use klamm_stdx::Str;
 use crate::Context;
 use crate::api::{Api, Reply};
 use crate::caller::Caller;
-use crate::groups::{ask, misplaced};
+use crate::groups::{ask, misplaced, serves_consumers};
 
 /// From here on clients make the ids of members.
 const CLIENT_IDS_FROM: i16 = 1;
@@ -32,6 +32,14 @@ impl Api for ConsumerGroupHeartbeat {
         request: ConsumerGroupHeartbeatRequest,
         version: i16,
     ) -> Reply<ConsumerGroupHeartbeatResponse> {
+        if !serves_consumers(&ctx) {
+            let error_code = ErrorCode::UnsupportedVersion.code();
+            return ConsumerGroupHeartbeatResponse {
+                error_code,
+                ..ConsumerGroupHeartbeatResponse::default()
+            }
+            .into();
+        }
         let group_id = request.group_id.clone();
         let beat = Box::new(heartbeat(&ctx, &caller, request, version));
         let asked = Request::ConsumerHeartbeat(group_id.clone(), beat);

@@ -182,6 +182,9 @@ impl GroupShard {
         ticket: Ticket,
         actions: &mut Actions,
     ) {
+        if self.consumer_groups.contains_key(group_id) {
+            return self.on_leave_consumers((group_id, leavers), ticket, actions);
+        }
         let left = match self.groups.get_mut(group_id) {
             Some(group) => Ok(group.on_leave(time, leavers, actions)),
             None if group_id.is_empty() => Err(ErrorCode::InvalidGroupId),

@@ -12,10 +12,10 @@
 //!     │                                      the last member leaves                           │
 //!     └───────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
-//! Three epochs: the group's grows with each change ([`decide`], [`leave`]), the target's is the
-//! group's that it was computed for ([`target`]), and a member's is the target's that it has
-//! reached ([`reconcile`], where a member's own states are drawn). Everything follows from
-//! records: [`ConsumerGroup::apply`] makes every move, while loading and while serving.
+//! Three epochs: the group's grows with each change (`decide`, `leave`), the target's is the
+//! group's that it was computed for (`target`), and a member's is the target's that it has
+//! reached (`reconcile`, where a member's own states are drawn). Everything follows from
+//! records: `ConsumerGroup::apply` makes every move, while loading and while serving.
 //! Kafka: `ConsumerGroup`, `GroupMetadataManager.consumerGroup*`.
 
 mod assign;

@@ -188,7 +188,7 @@ impl ConsumerRecord {
             }
             (Key::ConsumerGroupRegularExpression(key), value) => {
                 let value = match value {
-                    Some(Value::ConsumerGroupRegularExpression(value)) => Some(resolved(value)),
+                    Some(Value::ConsumerGroupRegularExpression(value)) => Some(resolved(&value)),
                     _ => None,
                 };
                 (key.group_id, Change::Regex(key.regular_expression.detached(), value))
@@ -312,7 +312,7 @@ fn regex_value(regex: &ResolvedRegex) -> GroupRecordValue {
     .into()
 }
 
-fn resolved(value: ConsumerGroupRegularExpressionValue) -> ResolvedRegex {
+fn resolved(value: &ConsumerGroupRegularExpressionValue) -> ResolvedRegex {
     ResolvedRegex {
         topics: value.topics.iter().map(Str::detached).collect(),
         version: value.version,

@@ -14,7 +14,7 @@ use super::leave;
 use super::member::JOIN_EPOCH;
 use super::record::{Change, ConsumerRecord};
 use crate::actions::{Actions, Then};
-use crate::classic::State;
+use crate::classic::{Leaver, LeftMember, State};
 use crate::record::Record;
 use crate::request::Response;
 use crate::{GroupShard, Ticket, Time};
@@ -217,6 +217,38 @@ impl GroupShard {
             let records = changes.map(|change| record(&group.group_id, change)).collect();
             actions.write(records, Then::Nothing);
         }
+    }
+
+    /// An administrator removes static members; those of the consumer protocol leave by heartbeat
+    /// themselves (Kafka: `classicGroupLeaveToConsumerGroup`).
+    pub(crate) fn on_leave_consumers(
+        &mut self,
+        (group_id, leavers): (&Str, Vec<Leaver>),
+        ticket: Ticket,
+        actions: &mut Actions,
+    ) {
+        let Some(group) = self.consumer_groups.get(group_id) else {
+            let unknown = Response::Leave(Err(ErrorCode::UnknownMemberId));
+            return actions.read(ticket, unknown);
+        };
+        let mut removed: Vec<Str> = Vec::new();
+        let mut left = Vec::with_capacity(leavers.len());
+        for leaver in leavers {
+            let named = leaver.instance_id.as_ref().filter(|_| leaver.member_id.is_empty());
+            let found = named.and_then(|instance_id| group.static_members.get(instance_id));
+            let fresh = found.filter(|id| !removed.contains(id)).cloned();
+            let error = if fresh.is_some() { ErrorCode::None } else { ErrorCode::UnknownMemberId };
+            removed.extend(fresh);
+            left.push(LeftMember { leaver, error });
+        }
+        let answer = Response::Leave(Ok(left));
+        if removed.is_empty() {
+            return actions.read(ticket, answer);
+        }
+        let changes = leave::remove(group, &self.image, &removed).into_iter();
+        let records = changes.map(|change| record(group_id, change)).collect();
+        let failed = Box::new(Response::Leave(Err(ErrorCode::NotCoordinator)));
+        actions.write(records, Then::Reply { ticket, committed: Box::new(answer), failed });
     }
 
     /// Records that end a group, if it is an empty one of the consumer protocol.

@@ -4,7 +4,10 @@ use klamm_coordinator::{Ticket, Time};
 use klamm_model::{ErrorCode, PartitionIndex, Timestamp};
 use klamm_stdx::Str;
 
-use super::{CommittedOffset, OffsetCommit, OffsetToCommit, PartitionResult, TransactionalCommit};
+use super::{
+    CommittedOffset, MemberEpochs, OffsetCommit, OffsetToCommit, PartitionResult,
+    TransactionalCommit,
+};
 use crate::actions::{Actions, Author, Then, Write};
 use crate::classic::{Group, Membership, State};
 use crate::record::Record;
@@ -107,7 +110,11 @@ impl GroupShard {
             return group.check_offset_commit(member, commit.generation_id, membership);
         }
         if commit.generation_id.0 >= 0 {
-            return Err(ErrorCode::IllegalGeneration);
+            let knows_epochs = commit.epochs == MemberEpochs::Known;
+            return Err(match membership {
+                Membership::Needed if knows_epochs => ErrorCode::GroupIdNotFound,
+                Membership::Needed | Membership::IfTold => ErrorCode::IllegalGeneration,
+            });
         }
         // A group that only stores offsets.
         let own = group_id.detached();

@@ -23,9 +23,9 @@ pub(super) fn assign(spec: &Spec<'_>) -> Vec<Partitions> {
     }
     let mut targets = Targets { own: vec![Vec::new(); spec.members.len()] };
     if spec.subscriptions.len() <= 1 {
-        same(spec, &mut targets)
+        same(spec, &mut targets);
     } else {
-        mixed(spec, &mut targets)
+        mixed(spec, &mut targets);
     }
     targets.own.into_iter().map(|slots| gathered(&slots)).collect()
 }
@@ -98,12 +98,10 @@ fn mixed(spec: &Spec<'_>, targets: &mut Targets) {
     let mut owner: BTreeMap<Slot, usize> = BTreeMap::new();
     let mut free = wanted(spec);
     let mut load = vec![0_usize; spec.members.len()];
-    for member in 0..spec.members.len() {
-        for slot in kept(spec, member) {
-            if free.remove(&slot) {
-                owner.insert(slot, member);
-                load[member] += 1;
-            }
+    for (member, n) in load.iter_mut().enumerate() {
+        for slot in kept(spec, member).filter(|slot| free.remove(slot)) {
+            owner.insert(slot, member);
+            *n += 1;
         }
     }
     let readers = readers(spec);

@@ -219,6 +219,25 @@ fn a_static_member_that_does_not_come_back_is_removed_with_its_session() {
 }
 
 #[test]
+fn an_administrator_removes_a_static_member_by_its_name() {
+    let mut world = World::new(1);
+    let mut a = Client::fixed("a", "one");
+    world.join(&mut a, &["t"]);
+    let leaver = |member_id: &str, instance_id: Option<&str>| crate::Leaver {
+        member_id: member_id.into(),
+        instance_id: instance_id.map(Str::from),
+    };
+    let leavers = vec![leaver("a", None), leaver("", Some("two")), leaver("", Some("one"))];
+    let Response::Leave(Ok(left)) = world.ask(Request::Leave(GROUP.into(), leavers)) else {
+        panic!("not the answer to a leave");
+    };
+    let errors: Vec<ErrorCode> = left.iter().map(|line| line.error).collect();
+    let unknown = ErrorCode::UnknownMemberId;
+    assert_eq!(errors, [unknown, unknown, ErrorCode::None]);
+    assert_eq!(world.state(), "Empty");
+}
+
+#[test]
 fn a_group_is_the_same_after_its_log_is_replayed() {
     let mut world = World::new(4);
     let (mut a, mut b) = (Client::fixed("a", "one"), Client::new("b"));

@@ -112,6 +112,8 @@ fn a_join_that_cannot_be_written_did_not_happen() {
 fn offsets_are_committed_and_read_by_members_in_their_epoch() {
     let mut world = World::new(2);
     let mut a = Client::new("a");
+    let early = Client { epoch: 1, ..a.clone() };
+    assert_eq!(world.commit(&early, MemberEpochs::Known), ErrorCode::GroupIdNotFound);
     world.join(&mut a, &["t"]);
     assert_eq!(world.commit(&a, MemberEpochs::Known), ErrorCode::None);
     assert_eq!(world.commit(&a, MemberEpochs::Unknown), ErrorCode::UnsupportedVersion);
