@@ -117,7 +117,7 @@ impl World {
         }
     }
 
-    fn metadata(&mut self, records: Vec<MetadataRecord>) {
+    fn metadata(&mut self, records: &[MetadataRecord]) {
         let mut delta = MetadataDelta::new(&self.image);
         records.iter().for_each(|record| delta.replay(record).unwrap());
         self.image = Arc::new(delta.apply().0);
@@ -126,7 +126,7 @@ impl World {
 
     fn create(&mut self, name: &str, topic_id: TopicId, partitions: i32) {
         let topic = TopicRecord { name: name.into(), topic_id };
-        self.metadata(vec![MetadataRecord::from(topic)]);
+        self.metadata(&[MetadataRecord::from(topic)]);
         self.expand(topic_id, 0..partitions);
     }
 
@@ -142,15 +142,15 @@ impl World {
                 ..PartitionRecord::default()
             })
         };
-        self.metadata(partitions.map(record).collect());
+        self.metadata(&partitions.map(record).collect::<Vec<_>>());
     }
 
     fn delete(&mut self, topic_id: TopicId) {
-        self.metadata(vec![MetadataRecord::from(RemoveTopicRecord { topic_id })]);
+        self.metadata(&[MetadataRecord::from(RemoveTopicRecord { topic_id })]);
     }
 
     fn configure(&mut self, name: &str, value: &str) {
-        self.metadata(vec![MetadataRecord::from(ConfigRecord {
+        self.metadata(&[MetadataRecord::from(ConfigRecord {
             resource_type: klamm_metadata::CONFIG_GROUP,
             resource_name: GROUP.into(),
             name: name.into(),
