@@ -50,7 +50,7 @@ impl Api for DescribeGroups {
 
 /// Without an authorizer everybody may do everything with a group: READ, DELETE, DESCRIBE,
 /// DESCRIBE_CONFIGS, ALTER_CONFIGS.
-fn group_operations(is_asked: bool) -> i32 {
+pub(crate) fn group_operations(is_asked: bool) -> i32 {
     const GROUP_OPERATIONS: [u32; 5] = [3, 6, 8, 10, 11];
     if !is_asked {
         return NO_OPERATIONS;

@@ -21,6 +21,14 @@ pub(crate) async fn ask(ctx: &Context, group_id: &Str, request: Request) -> Resp
     }
 }
 
+/// Whether the consumer protocol is served: the configuration and the cluster's feature level say
+/// so (Kafka: `KafkaApis.isConsumerGroupProtocolEnabled`).
+pub(crate) fn serves_consumers(ctx: &Context) -> bool {
+    let protocols = &ctx.config.groups.rebalance_protocols;
+    let level = ctx.metadata.image().features.levels.get("group.version").copied();
+    protocols.iter().any(|name| name.eq_ignore_ascii_case("consumer")) && level >= Some(1)
+}
+
 /// A shard answered another question: a bug of ours, told as such.
 pub(crate) fn misplaced(response: &Response) -> ErrorCode {
     match response {

@@ -7,6 +7,8 @@ mod alter_replica_log_dirs;
 mod api;
 mod api_versions;
 mod caller;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod context;
 mod create_partitions;
 mod create_topics;

@@ -50,7 +50,7 @@ fn line(group: Listed) -> ListedGroup {
     ListedGroup {
         group_id: group.group_id,
         protocol_type: group.protocol_type,
-        group_state: Str::from_static(group.state.name()),
-        group_type: Str::from_static("classic"),
+        group_state: Str::from_static(group.state),
+        group_type: Str::from_static(group.group_type),
     }
 }

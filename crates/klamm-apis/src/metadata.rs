@@ -124,11 +124,13 @@ async fn named_topics(
     let mut topics = Vec::with_capacity(asked.len());
     let mut missing: Vec<Str> = Vec::new();
     for topic in asked {
-        let found = match &topic.name {
+        // An id goes before a name: Kafka's client sends an empty name with it.
+        let name = topic.name.filter(|_| topic.topic_id.is_zero());
+        let found = match &name {
             Some(name) => image.topics.by_name(name),
             None => image.topics.by_id(topic.topic_id),
         };
-        match (found, topic.name) {
+        match (found, name) {
             (Some(found), _) => topics.push(described.topic(&image, found)),
             (None, Some(name)) => missing.push(name),
             (None, None) => {

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use klamm_group_coordinator::{
-    OffsetCommit as Commit, OffsetToCommit, PartitionResult, Request, Response,
+    MemberEpochs, OffsetCommit as Commit, OffsetToCommit, PartitionResult, Request, Response,
 };
 use klamm_model::{ErrorCode, GenerationId, LeaderEpoch, Offset};
 use klamm_protocol::offset_commit_request::OffsetCommitRequestTopic;
@@ -22,6 +22,8 @@ use crate::api::{Api, Reply};
 use crate::caller::Caller;
 use crate::groups::{ask, misplaced};
 
+/// From here on members of the consumer protocol can tell their epoch.
+const MEMBER_EPOCHS_FROM: i16 = 9;
 /// From here on topics are named by id.
 const TOPIC_IDS_FROM: i16 = 10;
 
@@ -61,6 +63,10 @@ impl Api for OffsetCommit {
             member_id: request.member_id,
             instance_id: request.group_instance_id,
             generation_id: GenerationId(request.generation_id_or_member_epoch),
+            epochs: match version {
+                MEMBER_EPOCHS_FROM.. => MemberEpochs::Known,
+                _ => MemberEpochs::Unknown,
+            },
             retention_ms: (request.retention_time_ms >= 0).then_some(request.retention_time_ms),
             offsets: offsets.clone(),
         };

@@ -6,7 +6,9 @@
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use klamm_group_coordinator::{FoundOffset, OffsetsOfGroup, Request, Response, Stability};
+use klamm_group_coordinator::{
+    FoundOffset, OffsetFetch as OffsetFetchOf, OffsetsOfGroup, Request, Response, Stability,
+};
 use klamm_model::{ErrorCode, PartitionIndex};
 use klamm_protocol::offset_fetch_request::OffsetFetchRequestGroup;
 use klamm_protocol::offset_fetch_response::{
@@ -51,7 +53,13 @@ impl Api for OffsetFetch {
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
         });
         let stability = stability(request.require_stable);
-        match fetch(&ctx, &request.group_id, (asked.clone(), stability)).await {
+        match fetch(
+            &ctx,
+            &request.group_id,
+            OffsetFetchOf { asked: asked.clone(), stability, member: None },
+        )
+        .await
+        {
             Ok(found) => single(found, version, ErrorCode::None).into(),
             Err(code) => {
                 // Before version 2 an error stands with each partition.
@@ -68,9 +76,6 @@ impl Api for OffsetFetch {
     }
 }
 
-/// Partitions by topic; `None` for all.
-type Asked = Option<Vec<(Str, Vec<PartitionIndex>)>>;
-
 fn stability(require_stable: bool) -> Stability {
     if require_stable { Stability::Required } else { Stability::Any }
 }
@@ -78,10 +83,10 @@ fn stability(require_stable: bool) -> Stability {
 async fn fetch(
     ctx: &Context,
     group_id: &Str,
-    (asked, stability): (Asked, Stability),
+    asked: OffsetFetchOf,
 ) -> Result<OffsetsOfGroup, ErrorCode> {
-    match ask(ctx, group_id, Request::FetchOffsets(group_id.clone(), asked, stability)).await {
-        Response::FetchOffsets(found) => Ok(found),
+    match ask(ctx, group_id, Request::FetchOffsets(group_id.clone(), asked)).await {
+        Response::FetchOffsets(found) => found,
         other => Err(misplaced(&other)),
     }
 }
@@ -118,6 +123,7 @@ async fn fetch_group(
     version: i16,
 ) -> OffsetFetchResponseGroup {
     let by_id = version >= TOPIC_IDS_FROM;
+    let member = group.member_id.map(|member_id| (member_id, group.member_epoch));
     let mut unknown = Vec::new();
     let asked = group.topics.map(|topics| {
         let image = ctx.metadata.image();
@@ -135,7 +141,8 @@ async fn fetch_group(
         group_id: group.group_id.clone(),
         ..OffsetFetchResponseGroup::default()
     };
-    let found = match fetch(ctx, &group.group_id, (asked, stability)).await {
+    let found = match fetch(ctx, &group.group_id, OffsetFetchOf { asked, stability, member }).await
+    {
         Ok(found) => found,
         Err(code) => {
             answered.error_code = code.code();

@@ -92,6 +92,8 @@ registry! {
     describe_producers::DescribeProducers,
     describe_transactions::DescribeTransactions,
     list_transactions::ListTransactions,
+    consumer_group_heartbeat::ConsumerGroupHeartbeat,
+    consumer_group_describe::ConsumerGroupDescribe,
     describe_topic_partitions::DescribeTopicPartitions,
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use klamm_coordinator::{TransactionalProducer, partition_for};
 use klamm_group_coordinator::{
-    OffsetCommit, OffsetToCommit, Request, Response, TransactionalCommit,
+    MemberEpochs, OffsetCommit, OffsetToCommit, Request, Response, TransactionalCommit,
 };
 use klamm_model::{
     ErrorCode, GROUP_OFFSETS_TOPIC, GenerationId, LeaderEpoch, Offset, TopicPartition, Verification,
@@ -157,6 +157,7 @@ fn commit(
             member_id: request.member_id.clone(),
             instance_id: request.group_instance_id.clone(),
             generation_id: GenerationId(request.generation_id),
+            epochs: MemberEpochs::Known,
             retention_ms: None,
             offsets,
         },

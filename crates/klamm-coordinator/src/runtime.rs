@@ -120,6 +120,11 @@ impl<S: Shard> CoordinatorHandle<S> {
         self.orders.put(Command::Unload { partition });
     }
 
+    /// Tells every shard what is new, now and when it comes.
+    pub fn publish(&self, news: S::News) {
+        self.orders.put(Command::News(news));
+    }
+
     /// Tells every shard, without waiting for answers.
     pub fn tell_all(&self, request: impl Fn() -> S::Request + Send + 'static) {
         let (reply, _) = oneshot::channel();

@@ -113,6 +113,8 @@ pub trait Shard: 'static {
     type Write;
     /// What others have to do for it.
     type Effect: Send + 'static;
+    /// What every shard is told, loaded or not; the last one counts.
+    type News: Clone + Send + 'static;
     /// Where the shard puts what it wants done.
     type Actions: Default + Into<Outcome<Self::Response, Self::Write, Self::Effect>>;
 
@@ -149,6 +151,8 @@ pub trait Shard: 'static {
     fn replay(&mut self, loaded: Loaded);
     /// The log is replayed to its end, which is committed; this broker leads it in `epoch`.
     fn on_loaded(&mut self, time: Time, epoch: LeaderEpoch, actions: &mut Self::Actions);
+    /// Something is new: also told to a shard before its log is loaded, and at any time later.
+    fn on_news(&mut self, news: &Self::News);
     /// The shard moves away.
     fn on_unload(&mut self, actions: &mut Self::Actions);
     /// The answer to a request while the shard cannot serve it.

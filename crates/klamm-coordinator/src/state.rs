@@ -134,6 +134,11 @@ impl<S: Shard> ShardState<S> {
         self.act(time, actions.into());
     }
 
+    /// Tells the shard what everybody is told.
+    pub fn on_news(&mut self, news: &S::News) {
+        self.shard.on_news(news);
+    }
+
     /// When [`ShardState::on_time`] has something to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Moment> {

@@ -47,6 +47,7 @@ impl Shard for Numbers {
     type Response = Told;
     type Write = Add;
     type Effect = u8;
+    type News = ();
     type Actions = Wants;
 
     fn on_request(&mut self, _: Time, request: Ask, ticket: Ticket, wants: &mut Wants) {
@@ -87,6 +88,8 @@ impl Shard for Numbers {
     fn on_loaded(&mut self, _: Time, _: LeaderEpoch, wants: &mut Wants) {
         wants.3.push(u8::try_from(self.sum).unwrap_or(u8::MAX));
     }
+
+    fn on_news(&mut self, (): &()) {}
 
     fn on_unload(&mut self, _: &mut Wants) {}
 

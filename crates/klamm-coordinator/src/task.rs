@@ -33,11 +33,12 @@ pub(crate) enum Command<S: Shard> {
     Unload {
         partition: PartitionIndex,
     },
+    News(S::News),
     Stop,
 }
 
 /// Orders come from the metadata publisher: they must not be lost and it must not wait. There are
-/// never more of them than partitions and deleted topics, so nothing else bounds them.
+/// never more of them than partitions and changes of metadata, so nothing else bounds them.
 pub(crate) struct Orders<S: Shard> {
     queue: Mutex<VecDeque<Command<S>>>,
     arrived: Notify,
@@ -72,6 +73,8 @@ struct Loop<S: Shard> {
     effects: Effects<S::Effect>,
     shards: BTreeMap<PartitionIndex, ShardState<S>>,
     loading: HashSet<PartitionIndex>,
+    /// For shards that come later.
+    news: Option<S::News>,
     advanced: Arc<Notify>,
     stopped: bool,
 }
@@ -88,6 +91,7 @@ pub(crate) async fn run<S: Shard>(
         effects,
         shards: BTreeMap::new(),
         loading: HashSet::new(),
+        news: None,
         advanced: Arc::default(),
         stopped: false,
     };
@@ -151,8 +155,11 @@ impl<S: Shard> Loop<S> {
             }
             Command::Load { partition, log } => {
                 log.watch(Arc::clone(&self.advanced));
-                let shard =
+                let mut shard =
                     ShardState::new((self.factory)(partition), log, Arc::clone(&self.effects));
+                if let Some(news) = &self.news {
+                    shard.on_news(news);
+                }
                 if let Some(old) = self.shards.insert(partition, shard) {
                     old.unload();
                 }
@@ -163,6 +170,10 @@ impl<S: Shard> Loop<S> {
                     shard.unload();
                 }
                 self.loading.remove(&partition);
+            }
+            Command::News(news) => {
+                self.shards.values_mut().for_each(|shard| shard.on_news(&news));
+                self.news = Some(news);
             }
             Command::Stop => self.stopped = true,
         }

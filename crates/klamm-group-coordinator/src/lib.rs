@@ -7,6 +7,7 @@
 
 mod actions;
 pub mod classic;
+pub mod consumer;
 mod offsets;
 mod record;
 mod request;
@@ -18,9 +19,14 @@ pub use classic::{
     Group, Heartbeat, JoinRequest, Joined, JoinedMember, Leaver, LeftMember, Limits, Member,
     Protocol, State, SyncRequest, Synced,
 };
+pub use consumer::{
+    ConsumerGroup, ConsumerHeartbeat, ConsumerLimits, DescribedConsumer, DescribedConsumerGroup,
+    HeartbeatAnswer, NamedPartitions, Refusal,
+};
 pub use offsets::{
-    CommittedOffset, FoundOffset, OffsetCommit, OffsetLimits, OffsetOfPartition, OffsetToCommit,
-    OffsetsOfGroup, PartitionResult, Stability, TransactionalCommit,
+    CommittedOffset, FoundOffset, MemberEpochs, OffsetCommit, OffsetFetch, OffsetLimits,
+    OffsetOfPartition, OffsetToCommit, OffsetsOfGroup, PartitionResult, Stability,
+    TransactionalCommit,
 };
 pub use record::{GroupSnapshot, MemberSnapshot, Record, RecordError};
 pub use request::{DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response};

@@ -52,12 +52,23 @@ pub struct OffsetCommit {
     pub member_id: Str,
     /// Of a static member.
     pub instance_id: Option<Str>,
-    /// The generation it believes in; -1 without one.
+    /// The generation it believes in, or the member's epoch; -1 without one.
     pub generation_id: GenerationId,
+    /// Whether the request can tell a member's epoch.
+    pub epochs: MemberEpochs,
     /// From old versions: how long to keep the offsets.
     pub retention_ms: Option<i64>,
     /// The lines.
     pub offsets: Vec<OffsetToCommit>,
+}
+
+/// Whether a version of OffsetCommit knows the epochs of members (from 9 on, KIP-848).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberEpochs {
+    /// It does.
+    Known,
+    /// It is older.
+    Unknown,
 }
 
 /// What became of one line of a commit.
@@ -90,6 +101,17 @@ pub type OffsetOfPartition = (PartitionIndex, FoundOffset);
 pub struct OffsetsOfGroup {
     /// By topic, in the order of the question.
     pub topics: Vec<(Str, Vec<OffsetOfPartition>)>,
+}
+
+/// An OffsetFetch request, as far as it concerns one group.
+#[derive(Debug, Clone)]
+pub struct OffsetFetch {
+    /// These partitions, or all that have an offset.
+    pub asked: Option<Vec<(Str, Vec<PartitionIndex>)>>,
+    /// Whether offsets that may change are told.
+    pub stability: Stability,
+    /// Who asks, if it says so: a member of the consumer protocol and its epoch.
+    pub member: Option<(Str, i32)>,
 }
 
 /// Whether offsets that an open transaction may change are told.

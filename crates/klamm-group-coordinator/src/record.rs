@@ -13,6 +13,7 @@ use klamm_persisted::group::{
 use klamm_stdx::Str;
 
 use crate::classic::{Group, Limits, Member, Protocol, State};
+use crate::consumer::ConsumerRecord;
 use crate::offsets::CommittedOffset;
 
 /// Version of a group's value.
@@ -43,6 +44,8 @@ pub enum Record {
         /// `None` is a tombstone.
         offset: Option<CommittedOffset>,
     },
+    /// What a consumer group is made of.
+    Consumer(ConsumerRecord),
 }
 
 /// What the log keeps of a group.
@@ -138,6 +141,7 @@ impl Record {
                 let value = offset.as_ref().map(offset_value).transpose()?;
                 Ok((GroupRecordKey::from(key).to_frame()?, value))
             }
+            Self::Consumer(record) => record.to_key_value(),
         }
     }
 
@@ -163,7 +167,11 @@ impl Record {
                 Ok(offset_record(&key, Some(committed(&value))))
             }
             (GroupRecordKey::OffsetCommit(key), None) => Ok(offset_record(&key, None)),
-            (key, _) => Err(RecordError::NotServed(key.name())),
+            (key, value) => {
+                let name = key.name();
+                let record = ConsumerRecord::from_parts(key, value);
+                record.map(Self::Consumer).ok_or(RecordError::NotServed(name))
+            }
         }
     }
 }

@@ -8,8 +8,9 @@ use klamm_stdx::Str;
 use crate::classic::{
     Heartbeat, JoinRequest, Joined, Leaver, LeftMember, State, SyncRequest, Synced,
 };
+use crate::consumer::{ConsumerHeartbeat, DescribedConsumerGroup, HeartbeatAnswer, Refusal};
 use crate::offsets::{
-    OffsetCommit, OffsetsOfGroup, PartitionResult, Stability, TransactionalCommit,
+    OffsetCommit, OffsetFetch, OffsetsOfGroup, PartitionResult, TransactionalCommit,
 };
 
 /// A request. All name one group, except [`Request::List`] and [`Request::EndTransaction`].
@@ -21,18 +22,22 @@ pub enum Request {
     Sync(Str, SyncRequest),
     /// Say that a member is alive.
     Heartbeat(Str, Heartbeat),
+    /// Say that a member of the consumer protocol is alive, what it wants and what it has.
+    ConsumerHeartbeat(Str, Box<ConsumerHeartbeat>),
     /// Leave.
     Leave(Str, Vec<Leaver>),
     /// Commit offsets.
     CommitOffsets(Str, OffsetCommit),
     /// Commit offsets in a producer's transaction.
     CommitInTransaction(Str, TransactionalCommit),
-    /// Read committed offsets: of these partitions, or of all.
-    FetchOffsets(Str, Option<Vec<(Str, Vec<PartitionIndex>)>>, Stability),
+    /// Read committed offsets.
+    FetchOffsets(Str, OffsetFetch),
     /// Forget the offsets of partitions; those of topics that members read are refused.
     DeleteOffsets(Str, Vec<(Str, Vec<PartitionIndex>)>),
-    /// Describe a group.
+    /// Describe a classic group.
     Describe(Str),
+    /// Describe a consumer group.
+    DescribeConsumers(Str),
     /// List the groups of the shard.
     List(GroupFilter),
     /// Delete an empty group.
@@ -61,14 +66,18 @@ pub enum Response {
     Sync(Synced),
     /// To a heartbeat.
     Heartbeat(ErrorCode),
+    /// To a heartbeat of the consumer protocol.
+    ConsumerHeartbeat(Result<Box<HeartbeatAnswer>, Refusal>),
     /// To a leave.
     Leave(Result<Vec<LeftMember>, ErrorCode>),
     /// To a commit: a line for each partition.
     CommitOffsets(Vec<PartitionResult>),
     /// To a fetch.
-    FetchOffsets(OffsetsOfGroup),
+    FetchOffsets(Result<OffsetsOfGroup, ErrorCode>),
     /// To a describe; `None` if there is no such group.
     Describe(Option<Box<DescribedGroup>>),
+    /// To a describe of a consumer group.
+    DescribeConsumers(Result<Box<DescribedConsumerGroup>, Refusal>),
     /// To a list.
     List(Vec<ListedGroup>),
     /// To a delete.
@@ -122,6 +131,8 @@ pub struct ListedGroup {
     pub group_id: Str,
     /// The kind of group.
     pub protocol_type: Str,
-    /// Where it stands.
-    pub state: State,
+    /// Kafka's name for where it stands.
+    pub state: &'static str,
+    /// `classic` or `consumer`.
+    pub group_type: &'static str,
 }

@@ -1,9 +1,11 @@
 //! The group shard as klamm-coordinator runs it.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use klamm_coordinator::{Batch, Loaded, Outcome, Shard, Ticket, Time};
 use klamm_env::Moment;
+use klamm_metadata::MetadataImage;
 use klamm_model::{ErrorCode, LeaderEpoch};
 
 use crate::record::RecordError;
@@ -28,6 +30,7 @@ impl Shard for GroupShard {
     type Response = Response;
     type Write = Write;
     type Effect = Infallible;
+    type News = Arc<MetadataImage>;
     type Actions = Actions;
 
     fn on_request(&mut self, time: Time, request: Request, ticket: Ticket, actions: &mut Actions) {
@@ -91,6 +94,10 @@ impl Shard for GroupShard {
 
     fn on_loaded(&mut self, time: Time, _: LeaderEpoch, _: &mut Actions) {
         self.on_loaded(time);
+    }
+
+    fn on_news(&mut self, news: &Arc<MetadataImage>) {
+        self.on_metadata(news);
     }
 
     fn on_unload(&mut self, actions: &mut Actions) {

@@ -1,9 +1,11 @@
 //! One shard: the groups whose names hash to one partition of `__consumer_offsets`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use klamm_coordinator::{CoordinatorBug, TransactionEnd, is_seeded};
 use klamm_env::Moment;
+use klamm_metadata::MetadataImage;
 use klamm_model::{ErrorCode, ProducerId};
 use klamm_stdx::Str;
 
@@ -11,7 +13,8 @@ use crate::actions::{Actions, Author, Then, Write};
 use crate::classic::{
     Group, Heartbeat, JoinRequest, Joined, Leaver, Limits, State, SyncRequest, Synced,
 };
-use crate::offsets::{OffsetLimits, OffsetStore};
+use crate::consumer::{ConsumerGroup, ConsumerLimits, DescribedConsumerGroup, Refusal};
+use crate::offsets::{OffsetFetch, OffsetLimits, OffsetStore, OffsetsOfGroup};
 use crate::record::Record;
 use crate::request::{
     DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response,
@@ -21,7 +24,14 @@ use crate::{Ticket, Time};
 /// The groups and offsets of one shard.
 #[derive(Debug)]
 pub struct GroupShard {
+    /// Classic groups.
     pub(crate) groups: HashMap<Str, Group>,
+    /// Groups of the consumer protocol; none of them is among the classic ones.
+    pub(crate) consumer_groups: HashMap<Str, ConsumerGroup>,
+    pub(crate) consumer_limits: ConsumerLimits,
+    pub(crate) image: Arc<MetadataImage>,
+    /// Grows when the topics may be others.
+    pub(crate) metadata_version: u64,
     pub(crate) offsets: OffsetStore,
     pub(crate) limits: Limits,
     pub(crate) offset_limits: OffsetLimits,
@@ -34,11 +44,21 @@ impl GroupShard {
     pub fn new(limits: Limits, offset_limits: OffsetLimits) -> Self {
         Self {
             groups: HashMap::new(),
+            consumer_groups: HashMap::new(),
+            consumer_limits: ConsumerLimits::default(),
+            image: Arc::default(),
+            metadata_version: 1,
             offsets: OffsetStore::default(),
             limits,
             offset_limits,
             next_expiry: None,
         }
+    }
+
+    /// With other limits for consumer groups than Kafka's defaults.
+    #[must_use]
+    pub fn with_consumer_limits(self, consumer_limits: ConsumerLimits) -> Self {
+        Self { consumer_limits, ..self }
     }
 
     /// A request arrived.
@@ -57,6 +77,9 @@ impl GroupShard {
                 let error = self.on_heartbeat(time, &group_id, &heartbeat);
                 actions.reply(ticket, Response::Heartbeat(error));
             }
+            Request::ConsumerHeartbeat(group_id, beat) => {
+                self.on_consumer_heartbeat(time, (&group_id, &beat), ticket, actions);
+            }
             Request::Leave(group_id, leavers) => {
                 self.on_leave(time, &group_id, leavers, ticket, actions);
             }
@@ -66,9 +89,8 @@ impl GroupShard {
             Request::CommitInTransaction(group_id, commit) => {
                 self.on_transactional_commit(time, &group_id, commit, ticket, actions);
             }
-            Request::FetchOffsets(group_id, asked, stability) => {
-                let found = self.offsets.fetch(&group_id, asked.as_deref(), stability);
-                actions.read(ticket, Response::FetchOffsets(found));
+            Request::FetchOffsets(group_id, fetch) => {
+                actions.read(ticket, Response::FetchOffsets(self.fetch(&group_id, &fetch)));
             }
             Request::DeleteOffsets(group_id, asked) => {
                 self.on_delete_offsets(&group_id, &asked, ticket, actions);
@@ -76,6 +98,10 @@ impl GroupShard {
             Request::EndTransaction(end) => on_end_transaction(end, ticket, actions),
             Request::Describe(group_id) => {
                 actions.reply(ticket, Response::Describe(self.describe(&group_id).map(Box::new)));
+            }
+            Request::DescribeConsumers(group_id) => {
+                let described = self.describe_consumers(&group_id);
+                actions.read(ticket, Response::DescribeConsumers(described));
             }
             Request::List(filter) => actions.reply(ticket, Response::List(self.list(&filter))),
             Request::Delete(group_id) => self.on_delete(&group_id, ticket, actions),
@@ -97,6 +123,15 @@ impl GroupShard {
         if group_id.is_empty() {
             let refused = Joined::refused(ErrorCode::InvalidGroupId, join.member_id);
             return actions.reply(ticket, Response::Join(refused));
+        }
+        if self.consumer_groups.contains_key(group_id) {
+            // An empty group may change its protocol; one with members may not.
+            let Some(records) = self.end_consumer_group(group_id) else {
+                let error = ErrorCode::InconsistentGroupProtocol;
+                let refused = Joined::refused(error, join.member_id);
+                return actions.read(ticket, Response::Join(refused));
+            };
+            actions.write(records, Then::Nothing);
         }
         if !self.groups.contains_key(group_id) {
             if !join.member_id.is_empty() {
@@ -147,6 +182,9 @@ impl GroupShard {
         ticket: Ticket,
         actions: &mut Actions,
     ) {
+        if self.consumer_groups.contains_key(group_id) {
+            return self.on_leave_consumers((group_id, leavers), ticket, actions);
+        }
         let left = match self.groups.get_mut(group_id) {
             Some(group) => Ok(group.on_leave(time, leavers, actions)),
             None if group_id.is_empty() => Err(ErrorCode::InvalidGroupId),
@@ -176,23 +214,53 @@ impl GroupShard {
         })
     }
 
+    fn describe_consumers(&self, group_id: &Str) -> Result<Box<DescribedConsumerGroup>, Refusal> {
+        match self.consumer_groups.get(group_id) {
+            Some(group) => Ok(Box::new(group.describe(&self.image, &self.consumer_limits))),
+            None => {
+                let is_classic = self.groups.contains_key(group_id);
+                let what = if is_classic { "is not a consumer group" } else { "not found" };
+                let message = format!("Group {group_id} {what}.");
+                Err(Refusal::new(ErrorCode::GroupIdNotFound, message))
+            }
+        }
+    }
+
+    fn fetch(&self, group_id: &Str, fetch: &OffsetFetch) -> Result<OffsetsOfGroup, ErrorCode> {
+        if let Some(group) = self.consumer_groups.get(group_id)
+            && let Some(member) = &fetch.member
+        {
+            group.check_fetch(member)?;
+        }
+        Ok(self.offsets.fetch(group_id, fetch.asked.as_deref(), fetch.stability))
+    }
+
     fn list(&self, filter: &GroupFilter) -> Vec<ListedGroup> {
-        let states = &filter.states;
-        let is_wanted = |group: &&Group| {
-            let name = group.state().name();
-            (states.is_empty() || states.iter().any(|s| s.eq_ignore_ascii_case(name)))
-                && (filter.types.is_empty()
-                    || filter.types.iter().any(|t| t.eq_ignore_ascii_case("classic")))
+        let has = |words: &[Str], word: &str| {
+            words.is_empty() || words.iter().any(|w| w.eq_ignore_ascii_case(word))
         };
-        let line = |group: &Group| ListedGroup {
+        let classic = self.groups.values().map(|group| ListedGroup {
             group_id: group.group_id.clone(),
             protocol_type: group.protocol_type().cloned().unwrap_or_default(),
-            state: group.state(),
+            state: group.state().name(),
+            group_type: "classic",
+        });
+        let consumers = self.consumer_groups.values().map(|group| ListedGroup {
+            group_id: group.group_id.clone(),
+            protocol_type: Str::from_static("consumer"),
+            state: group.state().name(),
+            group_type: "consumer",
+        });
+        let is_wanted = |group: &ListedGroup| {
+            has(&filter.states, group.state) && has(&filter.types, group.group_type)
         };
-        self.groups.values().filter(is_wanted).map(line).collect()
+        classic.chain(consumers).filter(is_wanted).collect()
     }
 
     fn on_delete(&mut self, group_id: &Str, ticket: Ticket, actions: &mut Actions) {
+        if self.consumer_groups.contains_key(group_id) {
+            return self.on_delete_consumers(group_id, ticket, actions);
+        }
         let error = match self.groups.get(group_id).map(Group::state) {
             None | Some(State::Dead) => ErrorCode::GroupIdNotFound,
             Some(State::Empty) => ErrorCode::None,
@@ -203,6 +271,17 @@ impl GroupShard {
         }
         let mut records = self.offsets.tombstones(group_id);
         records.push(Record::GroupTombstone { group_id: group_id.detached() });
+        let committed = Box::new(Response::Delete(ErrorCode::None));
+        let failed = Box::new(Response::Delete(ErrorCode::CoordinatorNotAvailable));
+        actions.write(records, Then::Reply { ticket, committed, failed });
+    }
+
+    fn on_delete_consumers(&mut self, group_id: &Str, ticket: Ticket, actions: &mut Actions) {
+        let Some(ends) = self.end_consumer_group(group_id) else {
+            return actions.read(ticket, Response::Delete(ErrorCode::NonEmptyGroup));
+        };
+        let mut records = self.offsets.tombstones(group_id);
+        records.extend(ends);
         let committed = Box::new(Response::Delete(ErrorCode::None));
         let failed = Box::new(Response::Delete(ErrorCode::CoordinatorNotAvailable));
         actions.write(records, Then::Reply { ticket, committed, failed });
@@ -232,6 +311,10 @@ impl GroupShard {
                     if let Some(mut group) = self.groups.remove(group_id) {
                         group.forget(time);
                     }
+                }
+                Record::Consumer(record) => {
+                    self.apply_consumer(record);
+                    self.start_consumer_timers(time, record);
                 }
                 // The group is as the record says already.
                 Record::Group(_) => {}
@@ -263,6 +346,9 @@ impl GroupShard {
             Then::Reply { ticket, failed, .. } => {
                 let failed = match *failed {
                     Response::EndTransaction(_) => Response::EndTransaction(error),
+                    Response::ConsumerHeartbeat(_) => {
+                        Response::ConsumerHeartbeat(Err(Refusal::new(code, code.name())))
+                    }
                     failed => failed,
                 };
                 actions.reply(ticket, failed);
@@ -284,8 +370,10 @@ impl GroupShard {
         match record {
             Record::Group(snapshot) => {
                 let group = snapshot.into_group(self.limits);
+                self.consumer_groups.remove(&group.group_id);
                 self.groups.insert(group.group_id.clone(), group);
             }
+            Record::Consumer(record) => self.apply_consumer(&record),
             Record::GroupTombstone { group_id } => {
                 self.groups.remove(&group_id);
             }
@@ -307,7 +395,7 @@ impl GroupShard {
     pub fn on_loaded(&mut self, time: Time) {
         self.next_expiry = Some(time.now.plus_ms(self.offset_limits.check_interval_ms));
         for group_id in self.offsets.group_ids() {
-            if !self.groups.contains_key(group_id) {
+            if !self.groups.contains_key(group_id) && !self.consumer_groups.contains_key(group_id) {
                 let group = Group::new(group_id.clone(), self.limits, time.wall);
                 self.groups.insert(group_id.clone(), group);
             }
@@ -316,6 +404,7 @@ impl GroupShard {
             let ids: Vec<Str> = group.members().map(|m| m.member_id.clone()).collect();
             ids.iter().for_each(|id| group.keep_alive(id, time.now));
         }
+        self.start_consumer_sessions(time);
     }
 
     /// The shard moves away: everybody who waits has to look for the new coordinator.
@@ -326,9 +415,10 @@ impl GroupShard {
     /// When the shard wants [`GroupShard::on_timeout`]; `None` while nothing can happen by time.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Moment> {
-        let is_empty = self.offsets.is_empty() && self.groups.is_empty();
+        let is_empty = self.offsets.is_empty() && self.group_count() == 0;
         let expiry = if is_empty { None } else { self.next_expiry };
-        self.groups.values().filter_map(Group::next_timeout).chain(expiry).min()
+        let consumers = self.consumer_groups.values().filter_map(ConsumerGroup::next_timeout);
+        self.groups.values().filter_map(Group::next_timeout).chain(consumers).chain(expiry).min()
     }
 
     /// Time has passed.
@@ -338,6 +428,7 @@ impl GroupShard {
                 group.on_timeout(time, actions);
             }
         }
+        self.remove_overdue(time, actions);
         if self.next_expiry.is_some_and(|at| at <= time.now) {
             self.expire_offsets(time, actions);
             self.next_expiry = Some(time.now.plus_ms(self.offset_limits.check_interval_ms));
@@ -350,6 +441,10 @@ impl GroupShard {
         let mut records = Vec::new();
         let retention = (time.wall, self.offset_limits.retention_ms);
         for group_id in self.offsets.group_ids() {
+            if self.consumer_groups.contains_key(group_id) {
+                records.extend(self.expired_of_consumers(group_id, time.wall));
+                continue;
+            }
             let idle_since = match self.groups.get(group_id) {
                 Some(group)
                     if group.state() != State::Empty
@@ -371,7 +466,10 @@ impl GroupShard {
                 && !self.offsets.contains(&group.group_id)
         };
         let tombstone = |group: &Group| Record::GroupTombstone { group_id: group.group_id.clone() };
-        let over: Vec<Record> = self.groups.values().filter(is_over).map(tombstone).collect();
+        let mut over: Vec<Record> = self.groups.values().filter(is_over).map(tombstone).collect();
+        for group_id in self.consumer_groups.keys().filter(|id| !self.offsets.contains(id)) {
+            over.extend(self.end_consumer_group(group_id).into_iter().flatten());
+        }
         if !over.is_empty() {
             actions.write(over, Then::Nothing);
         }
@@ -380,7 +478,13 @@ impl GroupShard {
     /// How many groups there are, for the metrics.
     #[must_use]
     pub fn group_count(&self) -> usize {
-        self.groups.len()
+        self.groups.len() + self.consumer_groups.len()
+    }
+
+    /// A consumer group, for tests.
+    #[must_use]
+    pub fn consumer_group(&self, group_id: &str) -> Option<&ConsumerGroup> {
+        self.consumer_groups.get(group_id)
     }
 
     /// The groups, for tests and metrics.

@@ -59,6 +59,14 @@ impl Publisher for BrokerPublisher {
                 self.reconfigure(image, topic);
             }
         }
+        // Configs of groups, and topics with the racks of their replicas.
+        if !changes.partitions_changed.is_empty()
+            || !changes.topics_deleted.is_empty()
+            || !changes.configs_changed.is_empty()
+            || !changes.brokers_changed.is_empty()
+        {
+            self.groups.publish(Arc::clone(image));
+        }
         self.assign(image, changes.partitions_changed.iter().copied());
     }
 }
@@ -92,6 +100,7 @@ impl BrokerPublisher {
         self.partitions.directories().cordon(&self.config.node.cordoned_log_dirs);
         self.partitions.on_first_writes(first_writes(&self.config));
         self.on_broker_configs(image);
+        self.groups.publish(Arc::clone(image));
         let all: Vec<TopicIdPartition> = image
             .topics
             .iter()

@@ -18,6 +18,7 @@ impl Shard for TransactionShard {
     type Response = Response;
     type Write = Write;
     type Effect = MarkersToWrite;
+    type News = ();
     type Actions = Actions;
 
     fn on_request(&mut self, time: Time, request: Request, ticket: Ticket, actions: &mut Actions) {
@@ -70,6 +71,8 @@ impl Shard for TransactionShard {
     fn on_loaded(&mut self, time: Time, epoch: LeaderEpoch, actions: &mut Actions) {
         self.on_loaded(time, epoch.0, actions);
     }
+
+    fn on_news(&mut self, (): &()) {}
 
     fn on_unload(&mut self, _: &mut Actions) {}
 

@@ -7,8 +7,8 @@ use klamm_stdx::Str;
 
 use super::{Heartbeat, JoinRequest, Joined, Leaver, Limits, Protocol, State, SyncRequest, Synced};
 use crate::{
-    Actions, FoundOffset, GroupShard, OffsetCommit, OffsetLimits, OffsetToCommit, Record, Request,
-    Response, Stability, Ticket, Time, Write,
+    Actions, FoundOffset, GroupShard, MemberEpochs, OffsetCommit, OffsetFetch, OffsetLimits,
+    OffsetToCommit, Record, Request, Response, Stability, Ticket, Time, Write,
 };
 
 const GROUP: &str = "g";
@@ -156,6 +156,7 @@ impl World {
                 member_id: member_id.into(),
                 instance_id: None,
                 generation_id: GenerationId(generation),
+                epochs: MemberEpochs::Unknown,
                 retention_ms: None,
                 offsets: vec![OffsetToCommit {
                     topic: "t".into(),
@@ -179,11 +180,14 @@ impl World {
     fn committed_offset(&mut self) -> Option<i64> {
         let ticket = self.send(Request::FetchOffsets(
             GROUP.into(),
-            Some(vec![("t".into(), vec![0])]),
-            Stability::Any,
+            OffsetFetch {
+                asked: Some(vec![("t".into(), vec![0])]),
+                stability: Stability::Any,
+                member: None,
+            },
         ));
         match self.answer(ticket) {
-            Some(Response::FetchOffsets(found)) => match &found.topics[0].1[0].1 {
+            Some(Response::FetchOffsets(Ok(found))) => match &found.topics[0].1[0].1 {
                 FoundOffset::Committed(found) => Some(found.offset.0),
                 FoundOffset::None | FoundOffset::Unstable => None,
             },
@@ -556,6 +560,7 @@ fn metadata_that_is_too_large_is_refused_line_by_line() {
         member_id: Str::new(),
         instance_id: None,
         generation_id: GenerationId(-1),
+        epochs: MemberEpochs::Unknown,
         retention_ms: None,
         offsets: vec![line(0, 4_096), line(1, 4_097)],
     };
@@ -627,6 +632,7 @@ fn a_producer_that_says_who_it_is_commits_only_in_its_generation() {
             member_id: member_id.clone(),
             instance_id: None,
             generation_id: GenerationId(generation),
+            epochs: MemberEpochs::Unknown,
             retention_ms: None,
             offsets: vec![line],
         };

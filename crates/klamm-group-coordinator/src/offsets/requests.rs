@@ -4,7 +4,10 @@ use klamm_coordinator::{Ticket, Time};
 use klamm_model::{ErrorCode, PartitionIndex, Timestamp};
 use klamm_stdx::Str;
 
-use super::{CommittedOffset, OffsetCommit, OffsetToCommit, PartitionResult, TransactionalCommit};
+use super::{
+    CommittedOffset, MemberEpochs, OffsetCommit, OffsetToCommit, PartitionResult,
+    TransactionalCommit,
+};
 use crate::actions::{Actions, Author, Then, Write};
 use crate::classic::{Group, Membership, State};
 use crate::record::Record;
@@ -99,12 +102,19 @@ impl GroupShard {
         (group_id, commit): (&Str, &OffsetCommit),
         membership: Membership,
     ) -> Result<(), ErrorCode> {
+        if let Some(group) = self.consumer_groups.get(group_id) {
+            return group.check_commit(commit, membership, &self.image);
+        }
         if let Some(group) = self.groups.get(group_id) {
             let member = (&*commit.member_id, commit.instance_id.as_ref());
             return group.check_offset_commit(member, commit.generation_id, membership);
         }
         if commit.generation_id.0 >= 0 {
-            return Err(ErrorCode::IllegalGeneration);
+            let knows_epochs = commit.epochs == MemberEpochs::Known;
+            return Err(match membership {
+                Membership::Needed if knows_epochs => ErrorCode::GroupIdNotFound,
+                Membership::Needed | Membership::IfTold => ErrorCode::IllegalGeneration,
+            });
         }
         // A group that only stores offsets.
         let own = group_id.detached();
@@ -119,18 +129,21 @@ impl GroupShard {
         ticket: Ticket,
         actions: &mut Actions,
     ) {
-        let group = match self.groups.get(group_id) {
+        let consumers = self.consumer_groups.get(group_id);
+        let classic = match self.groups.get(group_id) {
+            None if consumers.is_some() => Ok(None),
             None => Err(ErrorCode::GroupIdNotFound),
-            Some(group) => group.check_offset_delete().map(|()| group),
+            Some(group) => group.check_offset_delete().map(|()| Some(group)),
         };
-        let group = match group {
-            Ok(group) => group,
+        let classic = match classic {
+            Ok(classic) => classic,
             Err(code) => return actions.reply(ticket, Response::DeleteOffsets(Err(code))),
         };
         let mut records = Vec::new();
         let mut results = Vec::new();
         for (topic, partitions) in asked {
-            let is_read = group.is_subscribed_to(topic);
+            let is_read = classic.is_some_and(|group| group.is_subscribed_to(topic))
+                || consumers.is_some_and(|group| group.is_subscribed_to(topic));
             for partition in partitions {
                 let error =
                     if is_read { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };

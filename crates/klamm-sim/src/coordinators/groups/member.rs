@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use klamm_group_coordinator::{
-    FoundOffset, Heartbeat, JoinRequest, Joined, Leaver, OffsetCommit, OffsetToCommit, Protocol,
-    Request, Response, Stability, SyncRequest,
+    FoundOffset, Heartbeat, JoinRequest, Joined, Leaver, MemberEpochs, OffsetCommit, OffsetFetch,
+    OffsetToCommit, Protocol, Request, Response, Stability, SyncRequest,
 };
 use klamm_model::{ErrorCode, GenerationId, Offset};
 use klamm_stdx::Str;
@@ -87,7 +87,8 @@ impl Member {
             Step::Fetch => {
                 let partitions = self.positions.keys().map(|p| i32::from(*p)).collect();
                 let asked = vec![(Str::from(TOPIC), partitions)];
-                Request::FetchOffsets(group, Some(asked), Stability::Required)
+                let (asked, stability) = (Some(asked), Stability::Required);
+                Request::FetchOffsets(group, OffsetFetch { asked, stability, member: None })
             }
             Step::Heartbeat => {
                 Request::Heartbeat(group, Heartbeat { member_id, instance_id: None, generation_id })
@@ -126,6 +127,7 @@ impl Member {
             member_id: self.member_id.clone(),
             instance_id: None,
             generation_id: GenerationId(self.generation),
+            epochs: MemberEpochs::Known,
             retention_ms: None,
             offsets: self.committing.iter().map(line).collect(),
         }
@@ -170,6 +172,7 @@ impl Member {
             }
             Response::Sync(synced) => self.rejoin(synced.error),
             Response::FetchOffsets(found) => {
+                let found = found.map_err(|error| format!("offsets are refused: {error}"))?;
                 let Some((_, lines)) = found.topics.first() else { return Ok(Learned::Nothing) };
                 for (partition, offset) in lines {
                     let partition = u8::try_from(*partition).map_err(|e| e.to_string())?;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use klamm_coordinator::{Effects, PartitionLog, Shard, ShardState, Time, TransactionalProducer};
 use klamm_group_coordinator::{
-    FoundOffset, GroupShard, Limits as GroupLimits, OffsetCommit, OffsetLimits, OffsetToCommit,
-    Request as GroupRequest, Response as GroupResponse, Stability, TransactionalCommit,
+    FoundOffset, GroupShard, Limits as GroupLimits, MemberEpochs, OffsetCommit, OffsetFetch,
+    OffsetLimits, OffsetToCommit, Request as GroupRequest, Response as GroupResponse, Stability,
+    TransactionalCommit,
 };
 use klamm_model::{ErrorCode, GenerationId, Offset, ProducerId, TopicPartition, Verification};
 use klamm_records::Producer;
@@ -160,7 +161,8 @@ impl Broker {
     pub(super) fn fetch_offset(&mut self, time: Time, index: usize) -> Receiver<GroupResponse> {
         let asked = vec![(Str::from("in"), vec![index as i32])];
         let group = Str::from(GROUP);
-        self.ask_group(time, GroupRequest::FetchOffsets(group, Some(asked), Stability::Any))
+        let fetch = OffsetFetch { asked: Some(asked), stability: Stability::Any, member: None };
+        self.ask_group(time, GroupRequest::FetchOffsets(group, fetch))
     }
 
     /// A request arrives.
@@ -252,6 +254,7 @@ impl Broker {
                 member_id: Str::new(),
                 instance_id: None,
                 generation_id: GenerationId(-1),
+                epochs: MemberEpochs::Known,
                 retention_ms: None,
                 offsets: vec![line],
             },
@@ -338,7 +341,7 @@ impl Broker {
 
 /// The committed offset in an answer, if it says one.
 pub(super) fn offset_in(response: &GroupResponse) -> Option<i64> {
-    let GroupResponse::FetchOffsets(found) = response else { return None };
+    let GroupResponse::FetchOffsets(Ok(found)) = response else { return None };
     match &found.topics.first()?.1.first()?.1 {
         FoundOffset::Committed(offset) => Some(offset.offset.0),
         FoundOffset::None | FoundOffset::Unstable => None,

@@ -1,0 +1,177 @@
+//! Topics that come, go and grow; subscriptions that change, by name and by pattern.
+
+use super::*;
+use crate::consumer::Assignor;
+
+const U: TopicId = Uuid(202);
+
+fn by_pattern(client: &Client, pattern: &str) -> ConsumerHeartbeat {
+    ConsumerHeartbeat { names: None, regex: Some(pattern.into()), ..client.joins(&[]) }
+}
+
+#[test]
+fn partitions_that_are_added_are_assigned() {
+    let mut world = World::new(1);
+    let mut a = Client::new("a");
+    world.join(&mut a, &["t"]);
+    world.expand(T, 1..3);
+    world.settle(&mut [&mut a]);
+    assert_eq!(a.has(T), [0, 1, 2]);
+    assert_eq!(world.group().epoch, 2);
+}
+
+#[test]
+fn a_topic_that_is_created_later_is_assigned() {
+    let mut world = World::new(1);
+    let mut a = Client::new("a");
+    world.join(&mut a, &["t", "u"]);
+    world.create("u", U, 2);
+    world.settle(&mut [&mut a]);
+    assert_eq!((a.has(T), a.has(U)), (vec![0], vec![0, 1]));
+}
+
+#[test]
+fn a_topic_that_is_deleted_is_taken_away() {
+    let mut world = World::new(1);
+    let mut a = Client::new("a");
+    world.create("u", U, 2);
+    world.join(&mut a, &["t", "u"]);
+    world.delete(U);
+    world.settle(&mut [&mut a]);
+    assert_eq!((a.has(T), a.has(U)), (vec![0], vec![]));
+    assert_eq!(world.state(), "Stable");
+}
+
+#[test]
+fn topics_that_the_group_does_not_read_change_nothing() {
+    let mut world = World::new(1);
+    let mut a = Client::new("a");
+    world.join(&mut a, &["t"]);
+    let written = world.log.len();
+    world.create("u", U, 2);
+    world.pass(1_100);
+    world.beat(&mut a);
+    assert_eq!(world.log.len(), written);
+}
+
+#[test]
+fn a_member_that_asks_for_other_topics_gets_them() {
+    let mut world = World::new(1);
+    let mut a = Client::new("a");
+    world.create("u", U, 1);
+    world.join(&mut a, &["t"]);
+    world.pass(1_100);
+    let beat = ConsumerHeartbeat { names: Some(vec!["u".into()]), ..a.tells() };
+    let answer = world.send(beat).unwrap();
+    a.take(&answer);
+    world.settle(&mut [&mut a]);
+    assert_eq!((a.has(T), a.has(U)), (vec![], vec![0]));
+}
+
+#[test]
+fn members_of_different_topics_share_what_they_have_in_common() {
+    let mut world = World::new(4);
+    let (mut a, mut b) = (Client::new("a"), Client::new("b"));
+    world.create("u", U, 2);
+    world.join(&mut a, &["t", "u"]);
+    world.pass(1_100);
+    world.join(&mut b, &["t"]);
+    world.settle(&mut [&mut a, &mut b]);
+    assert_eq!((a.has(T).len(), a.has(U).len(), b.has(T).len()), (1, 2, 3));
+}
+
+#[test]
+fn most_members_choose_the_assignor() {
+    let mut world = World::new(4);
+    let (mut a, mut b) = (Client::new("a"), Client::new("b"));
+    let range = |client: &Client| ConsumerHeartbeat {
+        assignor: Some("range".into()),
+        ..client.joins(&["t"])
+    };
+    let answer = world.send(range(&a)).unwrap();
+    a.take(&answer);
+    world.pass(1_100);
+    let answer = world.send(range(&b)).unwrap();
+    b.take(&answer);
+    assert_eq!(world.group().assignor(&crate::ConsumerLimits::default()), Assignor::Range);
+    world.settle(&mut [&mut a, &mut b]);
+    assert_eq!((a.has(T), b.has(T)), (vec![0, 1], vec![2, 3]));
+}
+
+#[test]
+fn a_pattern_stands_for_the_topics_that_match_it_now_and_later() {
+    let mut world = World::new(1);
+    let mut a = Client::new("a");
+    world.create("orders-1", U, 1);
+    let answer = world.send(by_pattern(&a, "orders-.*")).unwrap();
+    a.take(&answer);
+    assert_eq!((a.has(T), a.has(U)), (vec![], vec![0]));
+    world.create("orders-2", Uuid(203), 2);
+    world.settle(&mut [&mut a]);
+    assert_eq!(a.has(Uuid(203)), [0, 1]);
+    world.delete(U);
+    world.settle(&mut [&mut a]);
+    assert_eq!(a.has(U), [0; 0]);
+    let before = world.group().clone();
+    world.reload();
+    assert_eq!(world.group().regexes, before.regexes);
+    world.settle(&mut [&mut a]);
+    assert_eq!(world.group().epoch, before.epoch);
+}
+
+#[test]
+fn names_and_a_pattern_add_up_and_a_pattern_that_nobody_has_is_forgotten() {
+    let mut world = World::new(1);
+    let mut a = Client::new("a");
+    world.create("u", U, 1);
+    let beat = ConsumerHeartbeat { names: Some(vec!["t".into()]), ..by_pattern(&a, "u+") };
+    let answer = world.send(beat).unwrap();
+    a.take(&answer);
+    assert_eq!((a.has(T), a.has(U)), (vec![0], vec![0]));
+    world.pass(1_100);
+    let beat = ConsumerHeartbeat { regex: Some(Str::new()), ..a.tells() };
+    let answer = world.send(beat).unwrap();
+    a.take(&answer);
+    world.settle(&mut [&mut a]);
+    assert_eq!((a.has(T), a.has(U)), (vec![0], vec![]));
+    assert!(world.group().regexes.is_empty());
+}
+
+#[test]
+fn a_pattern_that_cannot_be_understood_is_refused_and_changes_nothing() {
+    let mut world = World::new(1);
+    let beat = by_pattern(&Client::new("a"), "(");
+    assert_eq!(world.refused(beat), ErrorCode::InvalidRegularExpression);
+    assert!(world.log.is_empty());
+}
+
+#[test]
+fn offsets_of_a_topic_that_is_read_stay_and_others_expire() {
+    let mut world = World::new(1);
+    let mut a = Client::new("a");
+    world.join(&mut a, &["t"]);
+    world.commit(&a, MemberEpochs::Known);
+    let retention_ms = OffsetLimits::default().retention_ms as u64;
+    for _ in 0..=retention_ms / 40_000 {
+        world.pass(40_000);
+        world.beat(&mut a);
+    }
+    world.pass(40_000);
+    assert!(matches!(world.fetch(None), Ok(FoundOffset::Committed(_))));
+    world.send(a.leaves(-1)).unwrap();
+    world.pass(1_200_000);
+    assert!(world.shard.consumer_group(GROUP).is_none(), "nothing is left of it");
+}
+
+#[test]
+fn the_hash_of_topics_is_kafkas() {
+    let world = World::new(2);
+    let name = Str::from("t");
+    let names = std::collections::BTreeSet::from([&name]);
+    let hash = super::super::topics::metadata_hash(&world.image, &names);
+    assert_eq!(hash, HASH_BY_KAFKA);
+}
+
+/// What Kafka 4.3.1's `Utils.computeGroupHash` makes of `t` with two partitions without racks and
+/// the id of these tests.
+const HASH_BY_KAFKA: i64 = -8_829_480_508_593_092_178;

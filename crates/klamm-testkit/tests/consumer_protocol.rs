@@ -1,0 +1,155 @@
+//! Groups of the consumer protocol (KIP-848) with Kafka's own client and librdkafka: they form,
+//! members die, leave and come back, topics come, and the broker restarts.
+
+use std::collections::BTreeSet;
+
+use klamm_testkit::{Broker, BrokerOptions, Process, Tools, WAIT_MAX, wait_until};
+
+const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+const CONFIGS: &str = "kafka.admin.ConfigCommand";
+const DUMP_LOG: &str = "org.apache.kafka.tools.DumpLogSegments";
+const MEMBER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/java/ConsumerMember.java");
+const PYTHON_MEMBER: &str = include_str!("python/member.py");
+
+fn start(name: &str) -> Broker {
+    let options = BrokerOptions::default()
+        .with("offsets.topic.num.partitions", "2")
+        .with("group.consumer.min.session.timeout.ms", "6000")
+        .with("group.consumer.session.timeout.ms", "6000")
+        .with("group.consumer.min.heartbeat.interval.ms", "500")
+        .with("group.consumer.heartbeat.interval.ms", "500");
+    Broker::start_with(name, options)
+}
+
+fn write(broker: &Broker, topic: &str, values: std::ops::Range<usize>) {
+    let bootstrap = broker.bootstrap();
+    // The number is the key as well, so that all partitions get some.
+    let text: String = values.map(|n| format!("{n}:{n}\n")).collect();
+    let produce = ["-b", &bootstrap, "-P", "-t", topic, "-K", ":", "-X", "acks=all"];
+    Tools::kcat(&produce, text.as_bytes()).ok();
+}
+
+fn member(broker: &Broker, what: &[&str]) -> Process {
+    let bootstrap = broker.bootstrap();
+    Tools::kafka_process(MEMBER, &[&[&bootstrap, "members"], what].concat())
+}
+
+fn groups(broker: &Broker, args: &[&str]) -> String {
+    let bootstrap = broker.bootstrap();
+    let args = [&["--bootstrap-server", &bootstrap], args].concat();
+    Tools::kafka(GROUPS, &args, b"").ok().text()
+}
+
+/// What a member said last that it has.
+fn has(member: &Process) -> BTreeSet<String> {
+    let lines = member.stdout.all();
+    let last = lines.iter().rev().find_map(|line| line.strip_prefix("has"));
+    last.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+/// Waits until members have so many partitions in all, each its share and none that another has.
+#[track_caller]
+fn wait_for_shares(members: &[&Process], partitions: usize) {
+    let what = format!("{} members to share {partitions} partitions", members.len());
+    wait_until(&what, WAIT_MAX, || {
+        let shares: Vec<BTreeSet<String>> = members.iter().map(|member| has(member)).collect();
+        let all: BTreeSet<&String> = shares.iter().flatten().collect();
+        let is_fair = shares.iter().all(|share| share.len() == partitions / members.len());
+        (is_fair && all.len() == partitions).then_some(())
+    });
+}
+
+#[track_caller]
+fn wait_for_values(members: &[&Process], values: std::ops::Range<usize>) {
+    let expected: BTreeSet<usize> = values.collect();
+    let what = format!("{} values read by the group", expected.len());
+    wait_until(&what, WAIT_MAX, || {
+        let lines = members.iter().flat_map(|member| member.stdout.all());
+        let found: BTreeSet<usize> = lines.filter_map(|line| line.parse().ok()).collect();
+        expected.is_subset(&found).then_some(())
+    });
+}
+
+#[test]
+fn three_members_share_a_topic_though_one_is_killed_and_the_broker_restarts() {
+    let mut broker = start("consumer-protocol");
+    broker.client().create_topic("shared", 6, &[]);
+    write(&broker, "shared", 0..600);
+    let named = ["name", "shared"];
+    let (a, b) = (member(&broker, &named), member(&broker, &named));
+    let mut c = member(&broker, &named);
+    wait_for_shares(&[&a, &b, &c], 6);
+    wait_for_values(&[&a, &b, &c], 0..600);
+
+    let state = groups(&broker, &["--describe", "--group", "members", "--state"]);
+    assert!(state.contains("uniform") && state.contains("Stable"), "{state}");
+    let members = groups(&broker, &["--describe", "--group", "members", "--members", "--verbose"]);
+    assert_eq!(members.matches("/127.0.0.1").count(), 3, "{members}");
+    assert!(members.contains("CURRENT-EPOCH") && members.contains("shared:"), "{members}");
+    let listed = groups(&broker, &["--list", "--type", "consumer", "--state"]);
+    assert!(listed.contains("members") && listed.contains("Stable"), "{listed}");
+
+    c.kill();
+    wait_for_shares(&[&a, &b], 6);
+    write(&broker, "shared", 600..1_200);
+    wait_for_values(&[&a, &b, &c], 0..1_200);
+
+    broker.terminate();
+    broker.start_again();
+    write(&broker, "shared", 1_200..1_800);
+    wait_for_values(&[&a, &b, &c], 0..1_800);
+    let python = Tools::python_process(PYTHON_MEMBER, &[&broker.bootstrap(), "members", "shared"]);
+    wait_for_shares(&[&a, &b, &python], 6);
+    drop((a, b, python));
+    wait_until("an empty group that can be deleted", WAIT_MAX, || {
+        let state = groups(&broker, &["--describe", "--group", "members", "--state"]);
+        state.contains("Empty").then_some(())
+    });
+    let deleted = groups(&broker, &["--delete", "--group", "members"]);
+    assert!(deleted.contains("successful"), "{deleted}");
+    broker.terminate();
+    let dumped = dump_offsets(&broker);
+    for part in ["metadataHash", "assignmentEpochs", "\"subscribedTopicNames\":[\"shared\"]"] {
+        assert!(dumped.contains(part), "{part} in:\n{dumped}");
+    }
+}
+
+/// What Kafka reads in the log of groups.
+fn dump_offsets(broker: &Broker) -> String {
+    let dirs = ["__consumer_offsets-0", "__consumer_offsets-1"];
+    let files = dirs.map(|dir| broker.log_dir().join(dir).join("00000000000000000000.log"));
+    // Partitions without records have no files.
+    let files = files.iter().filter(|file| file.exists());
+    let files = files.map(|file| file.display().to_string()).collect::<Vec<_>>().join(",");
+    Tools::kafka(DUMP_LOG, &["--offsets-decoder", "--files", &files], b"").ok().text()
+}
+
+#[test]
+fn a_static_member_by_pattern_keeps_its_partitions_over_a_restart_and_gets_new_topics() {
+    let broker = start("consumer-pattern");
+    broker.client().create_topic("orders-1", 2, &[]);
+    broker.client().create_topic("other", 2, &[]);
+    let pattern = |instance| ["pattern", "orders-.*", instance];
+    let mut a = member(&broker, &pattern("one"));
+    let b = member(&broker, &pattern("two"));
+    wait_for_shares(&[&a, &b], 2);
+    let (had, others) = (has(&a), has(&b));
+    // It leaves for a while and says so.
+    a.terminate();
+    let a = member(&broker, &pattern("one"));
+    wait_for_shares(&[&a, &b], 2);
+    assert_eq!((has(&a), has(&b)), (had, others), "nothing moved");
+
+    broker.client().create_topic("orders-2", 2, &[]);
+    wait_for_shares(&[&a, &b], 4);
+    write(&broker, "orders-2", 0..50);
+    wait_for_values(&[&a, &b], 0..50);
+
+    let bootstrap = broker.bootstrap();
+    let entity =
+        ["--bootstrap-server", &bootstrap, "--entity-type", "groups", "--entity-name", "members"];
+    let alter = ["--alter", "--add-config", "consumer.session.timeout.ms=7000"];
+    Tools::kafka(CONFIGS, &[&entity[..], &alter].concat(), b"").ok();
+    let told = Tools::kafka(CONFIGS, &[&entity[..], &["--describe"]].concat(), b"").ok().text();
+    assert!(told.contains("consumer.session.timeout.ms=7000"), "{told}");
+}
