@@ -2,7 +2,10 @@
 //! is stored, and none costs memory.
 
 use klamm_model::{ErrorCode, ProducerEpoch, ProducerId};
+use klamm_protocol::FetchRequest;
+use klamm_protocol::fetch_request::{FetchPartition, FetchTopic};
 use klamm_records::{BatchOptions, Codec, Compression, EndTxnMarker, Producer, crc32c, layout};
+use klamm_stdx::Str;
 use klamm_testkit::{Broker, BrokerOptions, Client, batch_of};
 
 /// Most memory that the broker may hold on to after a bomb.
@@ -187,4 +190,28 @@ fn a_snappy_block_that_says_that_it_is_huge_is_refused() {
         assert!(matches!(code, ErrorCode::MessageTooLarge | ErrorCode::InvalidRecord), "{code:?}");
     }
     assert!(broker.resident_bytes() < before + GROWTH_BYTES_MAX);
+}
+
+#[test]
+fn a_fetch_that_is_refused_has_empty_records_and_not_none() {
+    let broker = Broker::start("batches-refused");
+    let mut client = broker.client();
+    client.create_topic("refused", 1, &[]);
+    let partition = FetchPartition {
+        fetch_offset: 5,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    };
+    let topic = FetchTopic {
+        topic: Str::from("refused"),
+        partitions: vec![partition],
+        ..FetchTopic::default()
+    };
+    let request =
+        FetchRequest { topics: vec![topic], max_bytes: 1 << 20, ..FetchRequest::default() };
+    let answer = client.ask(&request, 12);
+    let line = &answer.responses[0].partitions[0];
+    assert_eq!(line.error_code, ErrorCode::OffsetOutOfRange.code());
+    // librdkafka takes null for a broken answer and asks again without end.
+    assert_eq!(line.records.as_bytes().map(|bytes| bytes.len()), Some(0));
 }
