@@ -2,9 +2,9 @@
 //! of windows that change their order, beside the goals. Never judges by one window.
 //!
 //! Both servers of a workload live side by side and are warmed with the load itself; only
-//! `start`, `idle`, `conns`, `restart-…` and `partitions-10000` take fresh ones for every window. The server has core 0 and the
-//! load core 1, except where nothing but the server runs. CPU time is the server's own, over all
-//! its threads.
+//! `start`, `idle`, `conns`, `group-…`, `restart-…` and `partitions-10000` take fresh ones for
+//! every window. The server has core 0 and the load core 1, except where nothing but the server
+//! runs. CPU time is the server's own, over all its threads.
 
 mod lives;
 mod server;
@@ -26,7 +26,7 @@ use crate::{peer, test};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Which workloads; if none is named all that are short. `restart-1gb`, `restart-10gb` (20 GB of
-    /// disk), `partitions-10000`, `compaction` and `cold-reads` run only by name.
+    /// disk), `partitions-10000`, `compaction`, `cold-reads` and the groups run only by name.
     workloads: Vec<String>,
     /// Pairs of windows.
     #[arg(long, default_value_t = 3)]
@@ -117,7 +117,9 @@ fn kinds(arguments: &Arguments) -> Vec<Kind> {
 
 fn programs(arguments: &Arguments, kinds: &[Kind]) -> Result<Programs, String> {
     let folder = match &arguments.binaries {
-        Some(folder) => folder.clone(),
+        // Servers run in folders of their own.
+        Some(folder) => std::path::absolute(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?,
         None => {
             let packages = ["build", "--release", "-p", "klamm-cli", "-p", "klamm-bench"];
             test::run_command(test::cargo(&packages), "the binaries do not build")?;

@@ -32,6 +32,10 @@ enum Load {
     Unbatched(load::unbatched::Arguments),
     /// Transactions of one record, committed one after another by many producers.
     Transactions(load::transactions::Arguments),
+    /// Members that join one group at once, and one that leaves.
+    Group(load::group::Arguments),
+    /// Offsets, committed one request after another by many groups.
+    Commits(load::commits::Arguments),
     /// Reads a topic from its start, again and again.
     Consume(load::consume::Arguments),
     /// Requests at a fixed rate; latency counts from when each was due.
@@ -78,6 +82,8 @@ fn run(load: &Load) -> Result<Value, LoadError> {
         Load::Produce(arguments) => load::produce::run(arguments),
         Load::Unbatched(arguments) => load::unbatched::run(arguments),
         Load::Transactions(arguments) => load::transactions::run(arguments),
+        Load::Group(arguments) => load::group::run(arguments),
+        Load::Commits(arguments) => load::commits::run(arguments),
         Load::Consume(arguments) => load::consume::run(arguments),
         Load::Latency(arguments) => load::latency::run(arguments),
         Load::Connections(arguments) => load::connections::run(arguments),

@@ -129,7 +129,7 @@ const fn requests(
 }
 
 /// All workloads, the short ones first.
-pub(super) static WORKLOADS: [Workload; 16] = [
+pub(super) static WORKLOADS: [Workload; 21] = [
     Workload {
         life: Life::Start,
         ..fresh(
@@ -212,6 +212,45 @@ pub(super) static WORKLOADS: [Workload; 16] = [
             ],
         )
     },
+    steady(
+        "offset-commits-16",
+        &["commits", "--groups", "16", "--partitions", "10"],
+        &[
+            ratio("cpu_us_per_request", "CPU a commit of 10 offsets, us", 4.0),
+            figure("p50_ms", "p50, ms"),
+            figure("p99_ms", "p99, ms"),
+        ],
+    ),
+    group(
+        "group-200-classic",
+        &["group", "--members", "200", "--protocol", "classic"],
+        &[
+            goal("cpu_s", "CPU to form, s", 0.15),
+            figure("stable_ms", "time to form, ms"),
+            goal("leave_cpu_s", "CPU when one leaves, s", 0.1),
+            figure("leave_stable_ms", "time when one leaves, ms"),
+        ],
+    ),
+    group(
+        "group-200-consumer",
+        &["group", "--members", "200", "--protocol", "consumer"],
+        &[
+            goal("cpu_s", "CPU to form, s", 0.3),
+            ratio("stable_ms", "time to form, ms", 2.0),
+            goal("leave_cpu_s", "CPU when one leaves, s", 0.1),
+            figure("leave_stable_ms", "time when one leaves, ms"),
+        ],
+    ),
+    group(
+        "group-1000-classic",
+        &["group", "--members", "1000", "--protocol", "classic"],
+        &LARGE_GROUP_METRICS,
+    ),
+    group(
+        "group-1000-consumer",
+        &["group", "--members", "1000", "--protocol", "consumer"],
+        &LARGE_GROUP_METRICS,
+    ),
     restart("restart-1gb", 1_000_000_000),
     restart("restart-10gb", 10_000_000_000),
     Workload {
@@ -255,6 +294,23 @@ pub(super) static WORKLOADS: [Workload; 16] = [
             ],
         )
     },
+];
+
+/// A group that forms, and that one of its members leaves.
+const fn group(
+    name: &'static str,
+    load: &'static [&'static str],
+    metrics: &'static [Metric],
+) -> Workload {
+    Workload { chosen: Chosen::ByName, ..fresh(name, load, metrics) }
+}
+
+/// The ratios are those of a group of 200.
+static LARGE_GROUP_METRICS: [Metric; 4] = [
+    ratio("cpu_s", "CPU to form, s", 10.0),
+    figure("stable_ms", "time to form, ms"),
+    ratio("leave_cpu_s", "CPU when one leaves, s", 10.0),
+    figure("leave_stable_ms", "time when one leaves, ms"),
 ];
 
 /// A start after a kill, to an acknowledged record in each of the log's six partitions.

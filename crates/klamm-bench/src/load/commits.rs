@@ -1,0 +1,143 @@
+//! Offsets, committed one request after another by many groups: what a commit costs.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use hdrhistogram::Histogram;
+use klamm_bench::LoadError;
+use klamm_bench::topic::{self, Topic};
+use klamm_bench::wire::{Connection, Frame};
+use klamm_protocol::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use klamm_protocol::{FindCoordinatorRequest, OffsetCommitRequest};
+use klamm_stdx::Str;
+use serde_json::Value;
+
+use super::latency::{add_percentiles, new_histogram, record};
+use super::window::{Done, Window};
+use crate::Target;
+
+const FIND_VERSION: i16 = 3;
+const COMMIT_VERSION: i16 = 9;
+/// Pause before a coordinator is asked again that is not there yet.
+const BACKOFF: Duration = Duration::from_millis(20);
+/// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR.
+const AGAIN: [i16; 3] = [14, 15, 16];
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    /// The topic that is made, and whose partitions' offsets are committed.
+    #[arg(long)]
+    topic: String,
+    /// Groups, each with a connection and one request in flight.
+    #[arg(long, default_value_t = 16)]
+    groups: usize,
+    /// Partitions in each commit.
+    #[arg(long, default_value_t = 10)]
+    partitions: i32,
+    /// Length of the window.
+    #[arg(long, default_value_t = 8)]
+    seconds: u64,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Value, LoadError> {
+    let address = arguments.target.address;
+    let topic = Topic { name: &arguments.topic, partition_count: arguments.partitions };
+    topic::make(address, topic)?;
+    let mut groups = (0..arguments.groups)
+        .map(|index| Committer::open(arguments, index))
+        .collect::<Result<Vec<Committer>, LoadError>>()?;
+    let window = Window::open(arguments.target.pid)?;
+    let end = window.start() + Duration::from_secs(arguments.seconds);
+    let times = std::thread::scope(|scope| {
+        let threads: Vec<_> = groups
+            .iter_mut()
+            .map(|committer| scope.spawn(move || committer.commit_until(end)))
+            .collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|_| Err(LoadError::unexpected("a committer's panic")))
+        };
+        threads.into_iter().map(join).collect::<Result<Vec<Histogram<u64>>, LoadError>>()
+    })?;
+    let mut histogram = new_histogram()?;
+    for one in &times {
+        histogram
+            .add(one)
+            .map_err(|error| LoadError::unexpected(format!("times that do not add up: {error}")))?;
+    }
+    let requests = histogram.len();
+    let mut figures = window.close(Done { requests, records: requests, bytes: 0 })?;
+    add_percentiles(&mut figures, &histogram);
+    topic::delete(address, topic.name)?;
+    Ok(figures)
+}
+
+/// A group without members, whose offsets somebody commits.
+struct Committer {
+    connection: Connection,
+    frame: Frame,
+}
+
+impl Committer {
+    fn open(arguments: &Arguments, index: usize) -> Result<Self, LoadError> {
+        let group = Str::from(format!("{}-{index}", arguments.topic).as_str());
+        let mut connection = Connection::open(arguments.target.address)?;
+        let find =
+            FindCoordinatorRequest { key: group.clone(), ..FindCoordinatorRequest::default() };
+        let request = commit(&group, arguments);
+        loop {
+            let mut code = connection.ask(&find, FIND_VERSION)?.error_code;
+            if code == 0 {
+                let frame = &mut Frame::encode(&request, COMMIT_VERSION)?;
+                code = commit_once(&mut connection, frame)?;
+            }
+            match code {
+                0 => break,
+                code if AGAIN.contains(&code) => std::thread::sleep(BACKOFF),
+                code => return Err(LoadError::Refused { what: "a commit", code }),
+            }
+        }
+        Ok(Self { connection, frame: Frame::encode(&request, COMMIT_VERSION)? })
+    }
+
+    fn commit_until(&mut self, end: Instant) -> Result<Histogram<u64>, LoadError> {
+        let mut histogram = new_histogram()?;
+        while Instant::now() < end {
+            let begun = Instant::now();
+            match commit_once(&mut self.connection, &mut self.frame)? {
+                0 => record(&mut histogram, begun.elapsed()),
+                code => return Err(LoadError::Refused { what: "a commit", code }),
+            }
+        }
+        Ok(histogram)
+    }
+}
+
+fn commit(group: &Str, arguments: &Arguments) -> OffsetCommitRequest {
+    let partition = |partition_index| OffsetCommitRequestPartition {
+        partition_index,
+        committed_offset: 1,
+        ..OffsetCommitRequestPartition::default()
+    };
+    let topic = OffsetCommitRequestTopic {
+        name: Str::from(arguments.topic.as_str()),
+        partitions: (0..arguments.partitions).map(partition).collect(),
+        ..OffsetCommitRequestTopic::default()
+    };
+    OffsetCommitRequest {
+        group_id: group.clone(),
+        topics: vec![topic],
+        ..OffsetCommitRequest::default()
+    }
+}
+
+/// Commits; gives the first error's code, or zero.
+fn commit_once(connection: &mut Connection, frame: &mut Frame) -> Result<i16, LoadError> {
+    let id = connection.send(frame)?;
+    let answer = connection.receive::<OffsetCommitRequest>(id, COMMIT_VERSION)?;
+    let mut codes = answer.topics.iter().flat_map(|t| &t.partitions).map(|p| p.error_code);
+    Ok(codes.find(|code| *code != 0).unwrap_or(0))
+}
