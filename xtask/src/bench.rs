@@ -118,8 +118,9 @@ fn kinds(arguments: &Arguments) -> Vec<Kind> {
 fn programs(arguments: &Arguments, kinds: &[Kind]) -> Result<Programs, String> {
     let folder = match &arguments.binaries {
         // Servers run in folders of their own.
-        Some(folder) => std::path::absolute(folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?,
+        Some(folder) => {
+            std::path::absolute(folder).map_err(|error| format!("{}: {error}", folder.display()))?
+        }
         None => {
             let packages = ["build", "--release", "-p", "klamm-cli", "-p", "klamm-bench"];
             test::run_command(test::cargo(&packages), "the binaries do not build")?;

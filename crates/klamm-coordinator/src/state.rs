@@ -49,6 +49,8 @@ pub struct ShardState<S: Shard> {
     /// Appended, with the offset that the high watermark must reach.
     uncommitted: VecDeque<(Offset, Pending<S>)>,
     effects: Effects<S::Effect>,
+    /// What the shard said when it was last changed.
+    timeout: Option<Moment>,
 }
 
 impl<S: Shard> std::fmt::Debug for ShardState<S> {
@@ -72,6 +74,7 @@ impl<S: Shard> ShardState<S> {
             next_ticket: 0,
             uncommitted: VecDeque::new(),
             effects,
+            timeout: None,
         }
     }
 
@@ -132,17 +135,19 @@ impl<S: Shard> ShardState<S> {
         let mut actions = S::Actions::default();
         self.shard.on_request(time, request, ticket, &mut actions);
         self.act(time, actions.into());
+        self.timeout = self.shard.next_timeout();
     }
 
     /// Tells the shard what everybody is told.
     pub fn on_news(&mut self, news: &S::News) {
         self.shard.on_news(news);
+        self.timeout = self.shard.next_timeout();
     }
 
     /// When [`ShardState::on_time`] has something to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Moment> {
-        if self.stage == Stage::Active { self.shard.next_timeout() } else { None }
+        if self.stage == Stage::Active { self.timeout } else { None }
     }
 
     /// Time has passed.
@@ -151,11 +156,20 @@ impl<S: Shard> ShardState<S> {
             let mut actions = S::Actions::default();
             self.shard.on_timeout(time, &mut actions);
             self.act(time, actions.into());
+            self.timeout = self.shard.next_timeout();
         }
     }
 
     /// Tells the shard of everything that is committed by now.
     pub fn on_high_watermark(&mut self, time: Time) {
+        if self.uncommitted.is_empty() && self.stage == Stage::Active {
+            return;
+        }
+        self.tell_committed(time);
+        self.timeout = self.shard.next_timeout();
+    }
+
+    fn tell_committed(&mut self, time: Time) {
         let high_watermark = self.log.high_watermark();
         if let Some(epoch) = self.epoch
             && matches!(self.stage, Stage::Committing(end) if end <= high_watermark)
