@@ -153,6 +153,17 @@ fn a_static_member_by_pattern_keeps_its_partitions_over_a_restart_and_gets_new_t
     Tools::kafka(CONFIGS, &[&entity[..], &alter].concat(), b"").ok();
     let told = Tools::kafka(CONFIGS, &[&entity[..], &["--describe"]].concat(), b"").ok().text();
     assert!(told.contains("consumer.session.timeout.ms=7000"), "{told}");
+    let alter = ["--alter", "--add-config", "consumer.session.timeout.ms=5999"];
+    let refused = Tools::kafka(CONFIGS, &[&entity[..], &alter].concat(), b"");
+    let message = "must be greater than or equal to group.consumer.min.session.timeout.ms";
+    assert!(refused.all().contains(message), "{}", refused.all());
+    let klamm = ["config", "describe", "--group", "members", "--bootstrap-server", &bootstrap];
+    let told = Tools::klamm(&klamm).ok().text();
+    assert!(told.contains("consumer.session.timeout.ms") && told.contains("7000"), "{told}");
+    let alter = ["--alter", "--delete-config", "consumer.session.timeout.ms"];
+    Tools::kafka(CONFIGS, &[&entity[..], &alter].concat(), b"").ok();
+    let told = Tools::kafka(CONFIGS, &[&entity[..], &["--describe"]].concat(), b"").ok().text();
+    assert!(!told.contains("consumer.session.timeout.ms=7000"), "{told}");
 }
 
 #[test]
