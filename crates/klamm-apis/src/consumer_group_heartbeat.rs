@@ -86,6 +86,7 @@ fn heartbeat(
         client_host: caller.host(),
         brings_id: version >= CLIENT_IDS_FROM,
         new_member_id,
+        classic: None,
     }
 }
 

@@ -114,7 +114,7 @@ fn configs(
             Err(_) => Err((ErrorCode::InvalidRequest, format!("'{name}' is no broker id"))),
         },
         CONFIG_GROUP if name.is_empty() => {
-            Err((ErrorCode::InvalidGroupId, "the group has no name".into()))
+            Err((ErrorCode::InvalidRequest, "the group has no name".into()))
         }
         CONFIG_GROUP => Ok(describe_group(&layers, &own)),
         other => Err((

@@ -30,7 +30,7 @@ pub use describe::{
     ConfigSource, DescribedConfig, Synonym, describe_broker, describe_group, describe_topic,
 };
 pub use error::{ConfigError, ConfigErrors};
-pub use group::GroupConfig;
+pub use group::{GroupConfig, check_group};
 pub use key::{ConfigKey, Default, Effect, Importance, UpdateMode};
 pub use keys::{
     broker_key, broker_keys, client_metrics_keys, group_key, group_keys, topic_key, topic_keys,

@@ -213,6 +213,11 @@ impl Controller {
             check_min_insync_replicas(context, resource, name, Some(value))?;
             records.push(record(name, Some(value.clone())));
         }
+        if !records.is_empty() {
+            self.rules
+                .check_together(resource.resource_type, next)
+                .map_err(|message| ApiError::new(ErrorCode::InvalidConfig, message))?;
+        }
         Ok(records)
     }
 }

@@ -61,6 +61,17 @@ fn a_value_that_is_set_already_is_no_record() {
 }
 
 #[test]
+fn configs_that_do_not_go_together_are_refused_whoever_of_them_changes() {
+    let mut world = world();
+    let set = |name, value: &str| (name, Set(Str::from(value)));
+    let both = [set("retention.ms", "5"), set("interval.ms", "6")];
+    assert_eq!(alter(&mut world, topic(), &both), ErrorCode::InvalidConfig);
+    assert_eq!(value(&world, &topic(), "retention.ms"), None, "all or nothing");
+    assert_eq!(alter(&mut world, topic(), &both[..1]), ErrorCode::None);
+    assert_eq!(alter(&mut world, topic(), &both[1..]), ErrorCode::InvalidConfig);
+}
+
+#[test]
 fn a_list_grows_from_its_default_and_shrinks() {
     let mut world = world();
     alter(&mut world, topic(), &[("cleanup.policy", Append("compact".into()))]);

@@ -1,6 +1,7 @@
 //! What the controller must know of configs, asked from whoever declares them. Never holds a
 //! value.
 
+use klamm_metadata::Configs;
 use klamm_stdx::Str;
 
 /// How a config's value is built.
@@ -20,6 +21,12 @@ pub trait ConfigRules: Send + Sync {
     /// # Errors
     /// What is wrong: the name is unknown, or the value is not one of it.
     fn check(&self, resource_type: i8, name: &str, value: &str) -> Result<(), String>;
+
+    /// Checks what a resource will have as a whole, each value checked already.
+    ///
+    /// # Errors
+    /// What is wrong: a value is out of the node's bounds, or does not go with another.
+    fn check_together(&self, resource_type: i8, configs: &Configs) -> Result<(), String>;
 
     /// How the value is built; a single one if the name is unknown.
     fn shape(&self, resource_type: i8, name: &str) -> ConfigShape;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use klamm_env::{Moment, Random};
 use klamm_metadata::{
-    Endpoint, Loader, MetadataImage, MetadataVersion, VersionedRecord, bootstrap_records,
+    Configs, Endpoint, Loader, MetadataImage, MetadataVersion, VersionedRecord, bootstrap_records,
 };
 use klamm_model::{BrokerEpoch, NodeId, Offset, Uuid};
 use klamm_persisted::metadata::{BrokerRegistrationChangeRecord, MetadataRecord};
@@ -36,6 +36,16 @@ impl ConfigRules for TestRules {
             | "unclean.leader.election.enable"
             | "interval.ms" => Ok(()),
             _ => Err(format!("config '{name}' is unknown")),
+        }
+    }
+
+    fn check_together(&self, _: i8, configs: &Configs) -> Result<(), String> {
+        let value = |name: &str| configs.get(name).and_then(|value| value.parse::<i64>().ok());
+        match (value("interval.ms"), value("retention.ms")) {
+            (Some(interval), Some(retention)) if interval > retention => {
+                Err("interval.ms is longer than retention.ms".to_owned())
+            }
+            _ => Ok(()),
         }
     }
 

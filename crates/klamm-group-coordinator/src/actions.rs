@@ -5,7 +5,8 @@ use klamm_coordinator::{TransactionEnd, TransactionalProducer};
 use klamm_model::{ErrorCode, GenerationId, Verification};
 use klamm_stdx::Str;
 
-use crate::classic::Group;
+use crate::classic::{Group, Joined};
+use crate::migration::Downgrade;
 use crate::record::{GroupSnapshot, Record};
 use crate::request::Response;
 use crate::{PartitionResult, Ticket};
@@ -32,6 +33,8 @@ pub struct Write {
     pub author: Author,
     /// What to do once they are committed, or could not be.
     pub then: Then,
+    /// The classic group that a group of the consumer protocol becomes with them.
+    pub becomes: Option<Box<Downgrade>>,
 }
 
 /// On whose behalf records are written.
@@ -68,6 +71,15 @@ pub enum Then {
         /// Each member's part.
         assignments: Vec<(Str, Bytes)>,
     },
+    /// A classic member that joined a group of the consumer protocol.
+    Joined {
+        /// The request.
+        ticket: Ticket,
+        /// The group.
+        group_id: Str,
+        /// The answer if the records are committed.
+        joined: Box<Joined>,
+    },
     /// A commit of offsets, with what was refused before anything was written.
     Offsets {
         /// The request.
@@ -80,7 +92,13 @@ pub enum Then {
 impl Actions {
     /// Has the group's records written.
     pub(crate) fn write(&mut self, records: Vec<Record>, then: Then) {
-        self.writes.push(Write { records, author: Author::Group, then });
+        self.writes.push(Write { records, author: Author::Group, then, becomes: None });
+    }
+
+    /// Has the records written that make a group of the consumer protocol a classic one.
+    pub(crate) fn convert(&mut self, records: Vec<Record>, then: Then, becomes: Box<Downgrade>) {
+        let becomes = Some(becomes);
+        self.writes.push(Write { records, author: Author::Group, then, becomes });
     }
 
     /// Answers a request when everything it may tell of is committed.
@@ -126,6 +144,7 @@ impl Actions {
                 generation_id: group.generation_id(),
                 assignments,
             },
+            becomes: None,
         });
     }
 

@@ -8,6 +8,7 @@
 mod actions;
 pub mod classic;
 pub mod consumer;
+mod migration;
 mod offsets;
 mod record;
 mod request;
@@ -23,6 +24,7 @@ pub use consumer::{
     ConsumerGroup, ConsumerHeartbeat, ConsumerLimits, DescribedConsumer, DescribedConsumerGroup,
     HeartbeatAnswer, NamedPartitions, Refusal,
 };
+pub use migration::{Downgrade, Follows};
 pub use offsets::{
     CommittedOffset, FoundOffset, MemberEpochs, OffsetCommit, OffsetFetch, OffsetLimits,
     OffsetOfPartition, OffsetToCommit, OffsetsOfGroup, PartitionResult, Stability,

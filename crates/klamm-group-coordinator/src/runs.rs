@@ -60,8 +60,8 @@ impl Shard for GroupShard {
         })
     }
 
-    fn on_appended(&mut self, time: Time, write: &Write, _: &mut Actions) {
-        self.on_appended(time, write);
+    fn on_appended(&mut self, time: Time, write: &Write, actions: &mut Actions) {
+        self.on_appended(time, write, actions);
     }
 
     fn on_committed(&mut self, time: Time, write: Write, actions: &mut Actions) {

@@ -74,8 +74,7 @@ impl GroupShard {
             Request::Join(group_id, join) => self.on_join(time, &group_id, join, ticket, actions),
             Request::Sync(group_id, sync) => self.on_sync(time, &group_id, &sync, ticket, actions),
             Request::Heartbeat(group_id, heartbeat) => {
-                let error = self.on_heartbeat(time, &group_id, &heartbeat);
-                actions.reply(ticket, Response::Heartbeat(error));
+                self.on_heartbeat(time, (&group_id, &heartbeat), ticket, actions);
             }
             Request::ConsumerHeartbeat(group_id, beat) => {
                 self.on_consumer_heartbeat(time, (&group_id, &beat), ticket, actions);
@@ -124,19 +123,21 @@ impl GroupShard {
             let refused = Joined::refused(ErrorCode::InvalidGroupId, join.member_id);
             return actions.reply(ticket, Response::Join(refused));
         }
-        if self.consumer_groups.contains_key(group_id) {
-            // An empty group may change its protocol; one with members may not.
-            let Some(records) = self.end_consumer_group(group_id) else {
-                let error = ErrorCode::InconsistentGroupProtocol;
-                let refused = Joined::refused(error, join.member_id);
-                return actions.read(ticket, Response::Join(refused));
-            };
-            actions.write(records, Then::Nothing);
+        if !self.limits.allow_session(join.session_timeout_ms) {
+            let refused = Joined::refused(ErrorCode::InvalidSessionTimeout, join.member_id);
+            return actions.reply(ticket, Response::Join(refused));
+        }
+        if self.consumer_groups.get(group_id).is_some_and(|group| !group.members.is_empty()) {
+            return self.on_join_consumers(time, (group_id, join), ticket, actions);
         }
         if !self.groups.contains_key(group_id) {
             if !join.member_id.is_empty() {
                 let refused = Joined::refused(ErrorCode::UnknownMemberId, join.member_id);
                 return actions.reply(ticket, Response::Join(refused));
+            }
+            // An empty group changes its protocol without more ado.
+            if let Some(records) = self.end_consumer_group(group_id) {
+                actions.write(records, Then::Nothing);
             }
             let group_id = group_id.detached();
             self.groups.insert(group_id.clone(), Group::new(group_id, self.limits, time.wall));
@@ -155,6 +156,10 @@ impl GroupShard {
     ) {
         match self.groups.get_mut(group_id) {
             Some(group) => group.on_sync(time, sync, ticket, actions),
+            None if self.consumer_groups.contains_key(group_id) => {
+                let synced = self.on_sync_consumers(time, group_id, sync);
+                actions.read(ticket, Response::Sync(synced));
+            }
             None => {
                 let error = if group_id.is_empty() {
                     ErrorCode::InvalidGroupId
@@ -166,12 +171,23 @@ impl GroupShard {
         }
     }
 
-    fn on_heartbeat(&mut self, time: Time, group_id: &Str, heartbeat: &Heartbeat) -> ErrorCode {
-        match self.groups.get_mut(group_id) {
+    fn on_heartbeat(
+        &mut self,
+        time: Time,
+        (group_id, heartbeat): (&Str, &Heartbeat),
+        ticket: Ticket,
+        actions: &mut Actions,
+    ) {
+        let error = match self.groups.get_mut(group_id) {
             Some(group) => group.on_heartbeat(time, heartbeat),
+            None if self.consumer_groups.contains_key(group_id) => {
+                let error = self.on_heartbeat_consumers(time, group_id, heartbeat);
+                return actions.read(ticket, Response::Heartbeat(error));
+            }
             None if group_id.is_empty() => ErrorCode::InvalidGroupId,
             None => ErrorCode::UnknownMemberId,
-        }
+        };
+        actions.reply(ticket, Response::Heartbeat(error));
     }
 
     fn on_leave(
@@ -183,7 +199,7 @@ impl GroupShard {
         actions: &mut Actions,
     ) {
         if self.consumer_groups.contains_key(group_id) {
-            return self.on_leave_consumers((group_id, leavers), ticket, actions);
+            return self.on_leave_consumers(time, (group_id, leavers), ticket, actions);
         }
         let left = match self.groups.get_mut(group_id) {
             Some(group) => Ok(group.on_leave(time, leavers, actions)),
@@ -295,7 +311,7 @@ impl GroupShard {
     }
 
     /// A write is in the log: later requests see it.
-    pub fn on_appended(&mut self, time: Time, write: &Write) {
+    pub fn on_appended(&mut self, time: Time, write: &Write, actions: &mut Actions) {
         match write.author {
             Author::Group => {}
             Author::Producer(producer, _) => {
@@ -309,7 +325,7 @@ impl GroupShard {
                 Record::Offset { .. } => self.offsets.apply(record),
                 Record::GroupTombstone { group_id } => {
                     if let Some(mut group) = self.groups.remove(group_id) {
-                        group.forget(time);
+                        group.forget(time, actions);
                     }
                 }
                 Record::Consumer(record) => {
@@ -320,6 +336,10 @@ impl GroupShard {
                 Record::Group(_) => {}
             }
         }
+        if let Some(downgrade) = &write.becomes {
+            let group = downgrade.begin(time, actions);
+            self.groups.insert(group.group_id.clone(), group);
+        }
     }
 
     /// A write is committed: who waits for it is answered.
@@ -327,6 +347,10 @@ impl GroupShard {
         match write.then {
             Then::Nothing => {}
             Then::Reply { ticket, committed, .. } => actions.reply(ticket, *committed),
+            Then::Joined { ticket, group_id, joined } => {
+                self.on_classic_joined(time, &group_id, &joined.member_id);
+                actions.reply(ticket, Response::Join(*joined));
+            }
             Then::Offsets { ticket, results } => {
                 actions.reply(ticket, Response::CommitOffsets(results));
             }
@@ -341,6 +365,9 @@ impl GroupShard {
     /// A write could not be made: nothing of it happened.
     pub fn on_failed(&mut self, time: Time, write: Write, error: ErrorCode, actions: &mut Actions) {
         let code = write.error_for_clients(error);
+        if let Some(mut never) = write.becomes {
+            never.group.refuse_waiting(code, actions);
+        }
         match write.then {
             Then::Nothing => {}
             Then::Reply { ticket, failed, .. } => {
@@ -352,6 +379,9 @@ impl GroupShard {
                     failed => failed,
                 };
                 actions.reply(ticket, failed);
+            }
+            Then::Joined { ticket, joined, .. } => {
+                actions.reply(ticket, Response::Join(Joined::refused(code, joined.member_id)));
             }
             Then::Offsets { ticket, mut results } => {
                 results.iter_mut().filter(|r| r.error.is_none()).for_each(|r| r.error = code);
@@ -409,7 +439,8 @@ impl GroupShard {
 
     /// The shard moves away: everybody who waits has to look for the new coordinator.
     pub fn on_unload(&mut self, actions: &mut Actions) {
-        self.groups.values_mut().for_each(|group| group.unload(actions));
+        let error = ErrorCode::NotCoordinator;
+        self.groups.values_mut().for_each(|group| group.refuse_waiting(error, actions));
     }
 
     /// When the shard wants [`GroupShard::on_timeout`]; `None` while nothing can happen by time.
@@ -499,5 +530,10 @@ fn on_end_transaction(end: TransactionEnd, ticket: Ticket, actions: &mut Actions
     let committed = Box::new(Response::EndTransaction(ErrorCode::None));
     let failed = Box::new(Response::EndTransaction(ErrorCode::UnknownServerError));
     let then = Then::Reply { ticket, committed, failed };
-    actions.writes.push(Write { records: Vec::new(), author: Author::Coordinator(end), then });
+    actions.writes.push(Write {
+        records: Vec::new(),
+        author: Author::Coordinator(end),
+        then,
+        becomes: None,
+    });
 }

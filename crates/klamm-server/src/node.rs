@@ -276,9 +276,10 @@ fn start_core(
     cleaners.start()?;
     movers.start(&config.log)?;
     let quorum: SharedQuorum = Arc::new(Mutex::new(Some(quorum)));
+    let rules = Arc::new(DeclaredConfigs { file: Arc::clone(properties) });
     let (controller, controller_thread) = klamm_controller::start(ControllerParts {
         env: env.clone(),
-        controller: Controller::new(boot::settings(config, &cluster_id), Arc::new(DeclaredConfigs)),
+        controller: Controller::new(boot::settings(config, &cluster_id), rules),
         log: Box::new(QuorumLog {
             quorum: Arc::clone(&quorum),
             metadata: metadata.clone(),

@@ -9,14 +9,19 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 
 /**
  * A member of a group of the consumer protocol: prints what it has whenever that changes, and the
- * values that it reads. Arguments: servers, group, "name" or "pattern", which, instance id.
+ * values that it reads. Arguments: servers, group, "name", "pattern", or "classic" for a member of
+ * the classic protocol, which, instance id.
  */
 public class ConsumerMember {
     public static void main(String[] args) throws Exception {
         var properties = new Properties();
         properties.put("bootstrap.servers", args[0]);
         properties.put("group.id", args[1]);
-        properties.put("group.protocol", "consumer");
+        properties.put("group.protocol", args[2].equals("classic") ? "classic" : "consumer");
+        if (args[2].equals("classic")) {
+            properties.put("session.timeout.ms", "6000");
+            properties.put("heartbeat.interval.ms", "500");
+        }
         properties.put("auto.offset.reset", "earliest");
         properties.put("auto.commit.interval.ms", "200");
         properties.put("metadata.max.age.ms", "1000");

@@ -1,7 +1,7 @@
 //! Groups of the consumer protocol (KIP-848) with Kafka's own client and librdkafka: they form,
 //! members die, leave and come back, topics come, and the broker restarts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use klamm_testkit::{Broker, BrokerOptions, Process, Tools, WAIT_MAX, wait_until};
 
@@ -10,6 +10,7 @@ const CONFIGS: &str = "kafka.admin.ConfigCommand";
 const DUMP_LOG: &str = "org.apache.kafka.tools.DumpLogSegments";
 const MEMBER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/java/ConsumerMember.java");
 const PYTHON_MEMBER: &str = include_str!("python/member.py");
+const PYTHON_OWNER: &str = include_str!("python/owner.py");
 
 fn start(name: &str) -> Broker {
     let options = BrokerOptions::default()
@@ -152,4 +153,100 @@ fn a_static_member_by_pattern_keeps_its_partitions_over_a_restart_and_gets_new_t
     Tools::kafka(CONFIGS, &[&entity[..], &alter].concat(), b"").ok();
     let told = Tools::kafka(CONFIGS, &[&entity[..], &["--describe"]].concat(), b"").ok().text();
     assert!(told.contains("consumer.session.timeout.ms=7000"), "{told}");
+    let alter = ["--alter", "--add-config", "consumer.session.timeout.ms=5999"];
+    let refused = Tools::kafka(CONFIGS, &[&entity[..], &alter].concat(), b"");
+    let message = "must be greater than or equal to group.consumer.min.session.timeout.ms";
+    assert!(refused.all().contains(message), "{}", refused.all());
+    let klamm = ["config", "describe", "--group", "members", "--bootstrap-server", &bootstrap];
+    let told = Tools::klamm(&klamm).ok().text();
+    assert!(told.contains("consumer.session.timeout.ms") && told.contains("7000"), "{told}");
+    let alter = ["--alter", "--delete-config", "consumer.session.timeout.ms"];
+    Tools::kafka(CONFIGS, &[&entity[..], &alter].concat(), b"").ok();
+    let told = Tools::kafka(CONFIGS, &[&entity[..], &["--describe"]].concat(), b"").ok().text();
+    assert!(!told.contains("consumer.session.timeout.ms=7000"), "{told}");
+}
+
+#[test]
+fn a_group_moves_to_the_consumer_protocol_and_back_while_kafkas_client_and_librdkafka_read() {
+    let broker = start("consumer-migration");
+    broker.client().create_topic("moving", 6, &[]);
+    let python = |protocol| {
+        let args = [&broker.bootstrap(), "members", "moving", protocol];
+        Tools::python_process(PYTHON_MEMBER, &args)
+    };
+    let java = |protocol| member(&broker, &[protocol, "moving"]);
+    let types = |kind: &str| groups(&broker, &["--list", "--type", kind]);
+    let (mut a, b) = (java("classic"), python("classic"));
+    wait_for_shares(&[&a, &b], 6);
+    assert!(types("classic").contains("members"));
+    write(&broker, "moving", 0..300);
+    wait_for_values(&[&a, &b], 0..300);
+
+    let mut c = java("name");
+    wait_for_shares(&[&a, &b, &c], 6);
+    assert!(types("consumer").contains("members"));
+    write(&broker, "moving", 300..600);
+    wait_for_values(&[&a, &b, &c], 0..600);
+
+    a.terminate();
+    let mut d = python("consumer");
+    wait_for_shares(&[&b, &c, &d], 6);
+    write(&broker, "moving", 600..900);
+    wait_for_values(&[&a, &b, &c, &d], 0..900);
+
+    c.terminate();
+    wait_for_shares(&[&b, &d], 6);
+    assert!(types("consumer").contains("members"));
+    d.kill();
+    let e = java("classic");
+    wait_for_shares(&[&b, &e], 6);
+    assert!(types("classic").contains("members"));
+    write(&broker, "moving", 900..1_200);
+    wait_for_values(&[&a, &b, &c, &d, &e], 0..1_200);
+}
+
+/// From when to when somebody had a partition, by the machine's clock: until it gave it up, or
+/// until its last sign of life.
+fn tenures(owner: &Process) -> Vec<(String, u128, u128)> {
+    let mut since = BTreeMap::new();
+    let mut over = Vec::new();
+    let mut last = 0;
+    for line in owner.stdout.all() {
+        let mut words = line.split_whitespace();
+        let (Some(what), Some(at)) = (words.next(), words.next()) else { continue };
+        let Ok(at) = at.parse::<u128>() else { continue };
+        last = at;
+        for partition in words.map(str::to_owned) {
+            match what {
+                "gets" => drop(since.insert(partition, at)),
+                "gives" => {
+                    let start = since.remove(&partition).expect("what is given up was had");
+                    over.push((partition, start, at));
+                }
+                _ => {}
+            }
+        }
+    }
+    over.extend(since.into_iter().map(|(partition, start)| (partition, start, last)));
+    over
+}
+
+#[test]
+fn three_librdkafka_members_never_have_a_partition_twice_though_one_is_killed() {
+    let broker = start("consumer-librdkafka");
+    broker.client().create_topic("shared", 6, &[]);
+    let owner = || Tools::python_process(PYTHON_OWNER, &[&broker.bootstrap(), "members", "shared"]);
+    let (a, b) = (owner(), owner());
+    wait_for_shares(&[&a, &b], 6);
+    let mut c = owner();
+    wait_for_shares(&[&a, &b, &c], 6);
+    c.kill();
+    wait_for_shares(&[&a, &b], 6);
+    let mut all: Vec<(String, u128, u128)> = [&a, &b, &c].into_iter().flat_map(tenures).collect();
+    all.sort();
+    for pair in all.windows(2) {
+        let ((before, _, end), (after, start, _)) = (&pair[0], &pair[1]);
+        assert!(before != after || end <= start, "two owners of {before}: {all:?}");
+    }
+    assert!(all.len() >= 10, "partitions moved: {all:?}");
 }

@@ -24,7 +24,7 @@ declare_configs! {
     "group.consumer.min.session.timeout.ms": Int = Is("45000"), AtLeast(1), Medium, ReadOnly, Acted, "Least that a group may set for its session timeout.";
     "group.consumer.max.session.timeout.ms": Int = Is("60000"), AtLeast(1), Medium, ReadOnly, Acted, "Most that a group may set for its session timeout.";
     "group.consumer.max.size": Int = Is("2147483647"), AtLeast(1), Medium, ReadOnly, Acted, "Most members of a consumer group.";
-    "group.consumer.migration.policy": String = Is("bidirectional"), OneOfIgnoreCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), Medium, ReadOnly, Accepted, "Between which protocols a group may move while it runs.";
+    "group.consumer.migration.policy": String = Is("bidirectional"), OneOfIgnoreCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), Medium, ReadOnly, Acted, "Between which protocols a group may move while it runs.";
     "group.consumer.regex.refresh.interval.ms": Int = Is("600000"), AtLeast(10000), Medium, ReadOnly, Accepted, "How often subscriptions by pattern are matched again.";
     "offset.metadata.max.bytes": Int = Is("4096"), Any, High, ReadOnly, Acted, "Longest text that a client may keep with an offset.";
     "offsets.commit.timeout.ms": Int = Is("5000"), AtLeast(1), High, ReadOnly, Acted, "How long a commit may wait for its replicas.";

@@ -2,18 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bytes::Bytes;
-use klamm_codec::{Message, Reader};
 use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_env::Moment;
 use klamm_model::{ErrorCode, GenerationId, Timestamp};
-use klamm_persisted::consumer_protocol::ConsumerProtocolSubscription;
 use klamm_stdx::Str;
 
 use super::{Member, Protocol};
-
-/// The protocol type of consumers; Kafka Connect's workers, for one, have another.
-const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
+use crate::migration::{CONSUMER_PROTOCOL_TYPE, subscribed_topics};
 
 /// Whether whoever commits offsets has to be a member while the group has some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +59,13 @@ pub struct Limits {
     pub initial_rebalance_delay_ms: u64,
     /// `group.max.size`.
     pub members_max: usize,
+}
+
+impl Limits {
+    /// Whether a classic member may ask for this session timeout.
+    pub(crate) fn allow_session(&self, session_timeout_ms: i32) -> bool {
+        (self.session_timeout_ms_min..=self.session_timeout_ms_max).contains(&session_timeout_ms)
+    }
 }
 
 impl Default for Limits {
@@ -338,15 +340,4 @@ impl Group {
             member.expires_at = Some(now.plus_ms(session_ms));
         }
     }
-}
-
-/// The topics that a consumer asks for in its part of a protocol (Kafka: `ConsumerProtocol`); `None`
-/// if it cannot be understood.
-fn subscribed_topics(metadata: &Bytes) -> Option<Vec<Str>> {
-    let mut r = Reader::new(metadata.clone());
-    let version = r.i16().ok()?;
-    let newest = *ConsumerProtocolSubscription::VERSIONS.end();
-    let known = version.clamp(0, newest);
-    let subscription = ConsumerProtocolSubscription::decode(&mut r, known).ok()?;
-    Some(subscription.topics)
 }

@@ -126,12 +126,6 @@ impl Group {
     }
 
     fn check_join(&self, request: &JoinRequest) -> Option<ErrorCode> {
-        let session = request.session_timeout_ms;
-        if session < self.limits.session_timeout_ms_min
-            || session > self.limits.session_timeout_ms_max
-        {
-            return Some(ErrorCode::InvalidSessionTimeout);
-        }
         if self.state == State::Dead {
             return Some(ErrorCode::CoordinatorNotAvailable);
         }
@@ -321,7 +315,7 @@ impl Group {
 
     /// A new member need not send heartbeats before it has its first answer, but it is not
     /// waited for without end.
-    fn await_first_answer(&mut self, member_id: &str, now: Moment) {
+    pub(crate) fn await_first_answer(&mut self, member_id: &str, now: Moment) {
         let member = self.members.get_mut(member_id).expect("it was just added");
         member.expires_at = Some(now.plus_ms(NEW_MEMBER_JOIN_TIMEOUT_MS));
     }

@@ -203,21 +203,23 @@ impl Group {
         }
     }
 
-    /// The group is deleted: nobody can be waiting, since only empty groups are.
-    pub(crate) fn forget(&mut self, time: Time) {
+    /// The group is deleted, or has become one of the consumer protocol: then whoever waits is to
+    /// join that one.
+    pub(crate) fn forget(&mut self, time: Time, actions: &mut Actions) {
         self.move_to(State::Dead, time.wall);
         self.wait = None;
+        self.refuse_waiting(ErrorCode::RebalanceInProgress, actions);
     }
 
-    /// The coordinator moved away: everybody has to look for the new one.
-    pub(crate) fn unload(&mut self, actions: &mut Actions) {
+    /// Whoever waits for an answer gets this one.
+    pub(crate) fn refuse_waiting(&mut self, error: ErrorCode, actions: &mut Actions) {
         for member in self.members.values_mut() {
             if let Some(ticket) = member.awaiting_join.take() {
-                let refused = Joined::refused(ErrorCode::NotCoordinator, member.member_id.clone());
+                let refused = Joined::refused(error, member.member_id.clone());
                 actions.reply(ticket, Response::Join(refused));
             }
             if let Some(ticket) = member.awaiting_sync.take() {
-                actions.reply(ticket, Response::Sync(Synced::refused(ErrorCode::NotCoordinator)));
+                actions.reply(ticket, Response::Sync(Synced::refused(error)));
             }
         }
     }

@@ -66,7 +66,7 @@ impl World {
             let write = self.uncommitted.remove(0);
             self.log.extend(write.records.iter().cloned());
             let mut actions = Actions::default();
-            self.shard.on_appended(self.time(), &write);
+            self.shard.on_appended(self.time(), &write, &mut actions);
             self.shard.on_committed(self.time(), write, &mut actions);
             self.take(actions);
         }

@@ -129,8 +129,7 @@ impl<'a> Deciding<'a> {
             epoch: group.epoch,
             changes: Vec::new(),
         };
-        let joins = beat.member_epoch == JOIN_EPOCH;
-        match (&beat.instance_id, joins) {
+        match (&beat.instance_id, beat.may_be_new()) {
             (Some(instance_id), true) => this.find_static(instance_id)?,
             (Some(instance_id), false) => group.check_static(instance_id, &this.member_id)?,
             (None, true) => {}
@@ -138,21 +137,23 @@ impl<'a> Deciding<'a> {
             (None, false) => {}
         }
         beat.check_epoch(&this.current)?;
-        if this.current.epoch == STATIC_LEAVE_EPOCH && joins {
+        if this.current.epoch == STATIC_LEAVE_EPOCH && beat.member_epoch == JOIN_EPOCH {
             this.current.epoch = JOIN_EPOCH;
             this.current.previous_epoch = JOIN_EPOCH;
         }
         Ok(this)
     }
 
-    /// A static member joins: it is new, or takes the place of one that left for a while.
+    /// A static member joins: it is new, or takes the place of one that left for a while. Where
+    /// the classic protocol is involved nobody says that it leaves for a while.
     fn find_static(&mut self, instance_id: &Str) -> Result<(), Refusal> {
         let Some(old_id) = self.group.static_members.get(instance_id) else { return Ok(()) };
         if *old_id == self.member_id {
             return Ok(());
         }
         let old: &Member = &self.group.members[old_id];
-        if old.current.epoch != STATIC_LEAVE_EPOCH {
+        let says_leave = self.beat.classic.is_none() && !old.subscription.is_classic();
+        if says_leave && old.current.epoch != STATIC_LEAVE_EPOCH {
             let message = format!(
                 "Static member {} with instance id {instance_id} cannot join the group because the instance id is owned by {old_id} member.",
                 self.member_id
@@ -261,7 +262,7 @@ impl<'a> Deciding<'a> {
     fn target(&mut self) -> (TargetEpoch, Partitions) {
         let group = self.group;
         let known = TargetEpoch { epoch: group.target_epoch, at: group.target_at };
-        if self.epoch > known.epoch && self.is_time_for_target() {
+        if self.epoch > known.epoch && group.is_time_for_target(self.at.time, &self.at.config) {
             let now = TargetEpoch { epoch: self.epoch, at: self.at.time.wall };
             let own = target::compute(self);
             self.changes.push(Change::TargetEpoch(Some(now)));
@@ -269,13 +270,6 @@ impl<'a> Deciding<'a> {
         }
         let id = self.replaces.as_ref().unwrap_or(&self.member_id);
         (known, group.targets.get(id).cloned().unwrap_or_default())
-    }
-
-    /// Targets are computed once for many changes that come together (KIP-1263).
-    fn is_time_for_target(&self) -> bool {
-        let interval_ms = i64::from(self.at.config.consumer_assignment_interval_ms);
-        let age_ms = self.at.time.wall.0.saturating_sub(self.group.target_at.0);
-        self.group.target_epoch == 0 || !(0..interval_ms).contains(&age_ms)
     }
 
     /// One step of the member towards its target.
@@ -311,7 +305,7 @@ impl<'a> Deciding<'a> {
 }
 
 /// What a member asks for after a heartbeat: what is not said stays.
-fn updated(old: Option<&Subscription>, beat: &ConsumerHeartbeat) -> Subscription {
+pub(crate) fn updated(old: Option<&Subscription>, beat: &ConsumerHeartbeat) -> Subscription {
     let old = old.cloned().unwrap_or_default();
     let own = |text: &Option<Str>, old: Option<Str>| text.as_ref().map(Str::detached).or(old);
     let names = match &beat.names {
@@ -332,7 +326,7 @@ fn updated(old: Option<&Subscription>, beat: &ConsumerHeartbeat) -> Subscription
         regex: own(&beat.regex, old.regex).filter(|regex| !regex.is_empty()),
         rebalance_timeout_ms: beat.rebalance_timeout_ms.unwrap_or(old.rebalance_timeout_ms),
         assignor: own(&beat.assignor, old.assignor),
-        classic: None,
+        classic: beat.classic.clone(),
     }
 }
 

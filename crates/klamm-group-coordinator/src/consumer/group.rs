@@ -1,16 +1,19 @@
 //! A consumer group's state: what its records say, and the questions about it. It changes by
 //! [`ConsumerGroup::apply`] alone, except for timers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use klamm_config::GroupConfig;
 use klamm_env::Moment;
 use klamm_model::{PartitionIndex, Timestamp, TopicId};
+use klamm_persisted::group::consumer_group_member_metadata_value::ClassicMemberMetadata;
 use klamm_stdx::Str;
 
 use super::member::{Current, Member, MemberState, Subscription};
 use super::partitions::{Owned, Partitions, each};
 use super::record::{Change, ResolvedRegex};
 use crate::Time;
+use crate::classic::Protocol;
 
 /// A member whose removal could not be written is removed again after this.
 const REMOVAL_RETRY_MS: u64 = 1_000;
@@ -62,6 +65,10 @@ pub struct ConsumerGroup {
     pub(crate) names: BTreeMap<Str, usize>,
     /// How many members have a pattern.
     pub(crate) patterns: BTreeMap<Str, usize>,
+    /// How many members speak the classic protocol.
+    pub(crate) classic_count: usize,
+    /// How many of those know a way to divide partitions.
+    classic_protocols: BTreeMap<Str, usize>,
     /// Who has a partition, or has not given it up yet.
     owners: HashMap<(TopicId, PartitionIndex), Str>,
     /// The version of the metadata that the hash was compared with last.
@@ -123,6 +130,21 @@ impl ConsumerGroup {
         self.names.contains_key(topic) || self.regexes.values().any(of_pattern)
     }
 
+    /// Whether a classic member with these protocols fits: every other one knows one of them
+    /// (Kafka: `ConsumerGroup.supportsClassicProtocols`).
+    pub(crate) fn supports_classic(&self, protocols: &[Protocol]) -> bool {
+        let known_by = |name| self.classic_protocols.get(name).copied().unwrap_or(0);
+        protocols.iter().any(|protocol| known_by(&protocol.name) == self.classic_count)
+    }
+
+    /// Whether a new target may be computed: one does for many changes that come together
+    /// (KIP-1263).
+    pub(crate) fn is_time_for_target(&self, time: Time, config: &GroupConfig) -> bool {
+        let interval_ms = i64::from(config.consumer_assignment_interval_ms);
+        let age_ms = time.wall.0.saturating_sub(self.target_at.0);
+        self.target_epoch == 0 || !(0..interval_ms).contains(&age_ms)
+    }
+
     /// A record is in the log. Without an epoch the group is over, and its owner forgets it.
     pub(crate) fn apply(&mut self, change: &Change) {
         match change {
@@ -168,6 +190,12 @@ impl ConsumerGroup {
         if let Some(regex) = &new.regex {
             *self.patterns.entry(regex.clone()).or_default() += 1;
         }
+        if let Some(classic) = &new.classic {
+            self.classic_count += 1;
+            for name in distinct(classic) {
+                *self.classic_protocols.entry(name.clone()).or_default() += 1;
+            }
+        }
         if let Some(instance_id) = &new.instance_id {
             self.static_members.insert(instance_id.clone(), member_id.clone());
         }
@@ -202,6 +230,10 @@ impl ConsumerGroup {
     fn uncount(&mut self, member_id: &Str, old: &Subscription) {
         old.names.iter().for_each(|name| drop_one(&mut self.names, name));
         old.regex.iter().for_each(|regex| drop_one(&mut self.patterns, regex));
+        if let Some(classic) = &old.classic {
+            self.classic_count -= 1;
+            distinct(classic).iter().for_each(|name| drop_one(&mut self.classic_protocols, name));
+        }
         if let Some(instance_id) = &old.instance_id
             && self.static_members.get(instance_id) == Some(member_id)
         {
@@ -209,23 +241,48 @@ impl ConsumerGroup {
         }
     }
 
-    /// A member is heard of: it lives for another session.
-    pub(crate) fn keep_alive(&mut self, member_id: &str, until: Moment) {
+    /// A member is heard of: it lives for another session, its own if it is a classic one.
+    pub(crate) fn keep_alive(&mut self, member_id: &str, (now, session_ms): (Moment, i32)) {
+        let Some(member) = self.members.get_mut(member_id) else { return };
+        let own = member.subscription.classic.as_ref().map(|classic| classic.session_timeout_ms);
+        let until = now.plus_ms(u64::try_from(own.unwrap_or(session_ms)).unwrap_or(0));
+        member.expires_at = Some(until);
+        self.look_at(until);
+    }
+
+    /// A classic member is told to join again: it has its rebalance timeout for it.
+    pub(crate) fn await_join(&mut self, member_id: &str, now: Moment) {
+        let Some(member) = self.members.get_mut(member_id) else { return };
+        let until = *member.join_by.get_or_insert(now.plus_ms(member.rebalance_timeout_ms()));
+        self.look_at(until);
+    }
+
+    /// A classic member has joined: it has its rebalance timeout for asking what it got.
+    pub(crate) fn await_sync(&mut self, member_id: &str, now: Moment) {
+        let Some(member) = self.members.get_mut(member_id) else { return };
+        member.join_by = None;
+        let until = now.plus_ms(member.rebalance_timeout_ms());
+        member.sync_by = Some(until);
+        self.look_at(until);
+    }
+
+    /// A classic member has asked what it got.
+    pub(crate) fn on_synced(&mut self, member_id: &str) {
         if let Some(member) = self.members.get_mut(member_id) {
-            member.expires_at = Some(until);
-            self.look_at(until);
+            member.sync_by = None;
         }
     }
 
     /// What a member has was written: it has its rebalance timeout for giving up the rest.
     pub(crate) fn await_revocation(&mut self, member_id: &str, time: Time) {
         let Some(member) = self.members.get_mut(member_id) else { return };
-        if member.current.state != MemberState::UnrevokedPartitions {
+        // A classic member has to join and to sync in time instead.
+        let is_classic = member.subscription.is_classic();
+        if is_classic || member.current.state != MemberState::UnrevokedPartitions {
             member.revoke_by = None;
             return;
         }
-        let timeout_ms = u64::try_from(member.subscription.rebalance_timeout_ms).unwrap_or(0);
-        let until = time.now.plus_ms(timeout_ms);
+        let until = time.now.plus_ms(member.rebalance_timeout_ms());
         member.revoke_by = Some(until);
         self.look_at(until);
     }
@@ -241,20 +298,24 @@ impl ConsumerGroup {
 
     /// Members that were silent for their session, or took too long to give something up.
     pub(crate) fn take_overdue(&mut self, now: Moment) -> Vec<Str> {
-        let deadline = |m: &Member| [m.expires_at, m.revoke_by].into_iter().flatten().min();
-        let due = |m: &Member| deadline(m).is_some_and(|at| at <= now);
+        let due = |m: &Member| m.deadline().is_some_and(|at| at <= now);
         let overdue: Vec<Str> =
             self.members.iter().filter(|(_, m)| due(m)).map(|(id, _)| id.clone()).collect();
         for member_id in &overdue {
             if let Some(member) = self.members.get_mut(member_id) {
                 // Its removal is about to be written; if that fails, it is tried again.
                 member.expires_at = Some(now.plus_ms(REMOVAL_RETRY_MS));
-                member.revoke_by = None;
+                (member.revoke_by, member.join_by, member.sync_by) = (None, None, None);
             }
         }
-        self.earliest = self.members.values().filter_map(deadline).min();
+        self.earliest = self.members.values().filter_map(Member::deadline).min();
         overdue
     }
+}
+
+/// The names of a classic member's protocols, each once.
+fn distinct(classic: &ClassicMemberMetadata) -> BTreeSet<&Str> {
+    classic.supported_protocols.iter().map(|protocol| &protocol.name).collect()
 }
 
 fn drop_one(counts: &mut BTreeMap<Str, usize>, key: &Str) {

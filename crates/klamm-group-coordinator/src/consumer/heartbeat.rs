@@ -1,6 +1,7 @@
 //! The ConsumerGroupHeartbeat request and its answer, and who may send it.
 
 use klamm_model::ErrorCode;
+use klamm_persisted::group::consumer_group_member_metadata_value::ClassicMemberMetadata;
 use klamm_stdx::Str;
 
 use super::group::ConsumerGroup;
@@ -36,6 +37,8 @@ pub struct ConsumerHeartbeat {
     pub brings_id: bool,
     /// An id for a member without one, made by the caller from a random source.
     pub new_member_id: Str,
+    /// Of a member that speaks the classic protocol: a JoinGroup that came as such.
+    pub classic: Option<ClassicMemberMetadata>,
 }
 
 /// The answer to a [`ConsumerHeartbeat`].
@@ -70,6 +73,15 @@ impl ConsumerHeartbeat {
     /// Whether the member leaves, for good or for a while.
     pub(crate) fn leaves(&self) -> bool {
         matches!(self.member_epoch, LEAVE_EPOCH | STATIC_LEAVE_EPOCH)
+    }
+
+    /// Whether whoever sends it may be new to the group. A classic static member that has an id
+    /// is not.
+    pub(crate) fn may_be_new(&self) -> bool {
+        match &self.classic {
+            None => self.member_epoch == JOIN_EPOCH,
+            Some(_) => self.instance_id.is_none() || self.member_id.is_empty(),
+        }
     }
 
     /// Whether it tells everything, as after an error, and wants to be told everything.

@@ -13,37 +13,32 @@ use super::partitions::Owned;
 use super::record::{Change, GroupEpoch};
 use super::topics::metadata_hash;
 
-/// What follows from a heartbeat that leaves.
+/// Who leaves by a heartbeat.
 ///
 /// # Errors
 /// What the client is told.
-pub(crate) fn leave(
-    group: &ConsumerGroup,
-    image: &MetadataImage,
-    beat: &ConsumerHeartbeat,
-) -> Result<(Vec<Change>, HeartbeatAnswer), Refusal> {
+pub(crate) fn leaver(group: &ConsumerGroup, beat: &ConsumerHeartbeat) -> Result<Str, Refusal> {
     let member_id = beat.member_id.detached();
     match &beat.instance_id {
         Some(instance_id) => group.check_static(instance_id, &member_id)?,
         None if group.member(&member_id).is_none() => return Err(group.unknown_member(&member_id)),
         None => {}
     }
-    let changes = if beat.member_epoch == STATIC_LEAVE_EPOCH {
-        vec![for_a_while(group, &member_id)]
-    } else {
-        remove(group, image, std::slice::from_ref(&member_id))
-    };
-    let answer = HeartbeatAnswer {
+    Ok(member_id)
+}
+
+/// The answer to a member that leaves.
+pub(crate) fn left(member_id: Str, beat: &ConsumerHeartbeat) -> HeartbeatAnswer {
+    HeartbeatAnswer {
         member_id,
         member_epoch: beat.member_epoch,
         heartbeat_interval_ms: 0,
         assignment: None,
-    };
-    Ok((changes, answer))
+    }
 }
 
 /// A static member keeps what it has until it comes back, or its session ends.
-fn for_a_while(group: &ConsumerGroup, member_id: &Str) -> Change {
+pub(crate) fn for_a_while(group: &ConsumerGroup, member_id: &Str) -> Change {
     let current = &group.members[member_id].current;
     let away = Current { epoch: STATIC_LEAVE_EPOCH, revoking: Owned::new(), ..current.clone() };
     Change::Current(member_id.clone(), Some(Box::new(away)))

@@ -5,6 +5,7 @@ use klamm_metadata::{CONFIG_GROUP, ConfigResource, MetadataImage};
 use klamm_stdx::Str;
 
 use super::assign::Assignor;
+use crate::migration::MigrationPolicy;
 
 /// The broker's configuration of groups, with what follows from it.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub struct ConsumerLimits {
     pub config: GroupsConfig,
     /// The assignors that members may ask for; the first is the default.
     pub(crate) assignors: Vec<Assignor>,
+    /// Between which protocols groups may move.
+    pub(crate) migration: MigrationPolicy,
     /// What groups have that say nothing themselves.
     defaults: GroupConfig,
 }
@@ -28,7 +31,8 @@ impl ConsumerLimits {
             assignors.push(Assignor::Uniform);
         }
         let defaults = GroupConfig::new(&config, &ConfigMap::new());
-        Self { config, assignors, defaults }
+        let migration = MigrationPolicy::from_name(&config.consumer_migration_policy);
+        Self { config, assignors, migration, defaults }
     }
 
     /// One group's configuration: its own over the broker's.

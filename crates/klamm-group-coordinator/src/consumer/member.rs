@@ -70,8 +70,16 @@ pub struct Subscription {
     pub rebalance_timeout_ms: i32,
     /// The assignor that it prefers.
     pub assignor: Option<Str>,
-    /// Of a member that speaks the classic protocol; Kafka may have left some in the log.
+    /// Of a member that speaks the classic protocol.
     pub classic: Option<ClassicMemberMetadata>,
+}
+
+impl Subscription {
+    /// Whether the member speaks the classic protocol.
+    #[must_use]
+    pub fn is_classic(&self) -> bool {
+        self.classic.is_some()
+    }
 }
 
 /// What a member has.
@@ -114,4 +122,20 @@ pub struct Member {
     pub(crate) expires_at: Option<Moment>,
     /// By when it has to have given up what it was told to.
     pub(crate) revoke_by: Option<Moment>,
+    /// By when a classic member that was told to has to have joined again.
+    pub(crate) join_by: Option<Moment>,
+    /// By when a classic member that has joined has to ask for its part.
+    pub(crate) sync_by: Option<Moment>,
+}
+
+impl Member {
+    /// When something about it is due.
+    pub(crate) fn deadline(&self) -> Option<Moment> {
+        [self.expires_at, self.revoke_by, self.join_by, self.sync_by].into_iter().flatten().min()
+    }
+
+    /// How long it may take to give something up, to join again, or to ask for its part.
+    pub(crate) fn rebalance_timeout_ms(&self) -> u64 {
+        u64::try_from(self.subscription.rebalance_timeout_ms).unwrap_or(0)
+    }
 }

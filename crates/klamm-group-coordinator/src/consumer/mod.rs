@@ -34,13 +34,15 @@ mod regex;
 mod serve;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod topics;
 
 pub use assign::Assignor;
+pub(crate) use decide::{tombstones, updated};
 pub use describe::{DescribedConsumer, DescribedConsumerGroup, NamedPartitions};
 pub use group::{ConsumerGroup, ConsumerState};
 pub use heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, Refusal};
+pub(crate) use leave::delete;
 pub use limits::ConsumerLimits;
 pub use member::{
     Current, JOIN_EPOCH, LEAVE_EPOCH, Member as ConsumerMember, MemberState, STATIC_LEAVE_EPOCH,
@@ -48,3 +50,4 @@ pub use member::{
 };
 pub use partitions::{Owned, Partitions, TopicPartitions};
 pub use record::{Change, ConsumerRecord, GroupEpoch, ResolvedRegex, TargetEpoch};
+pub(crate) use topics::metadata_hash;

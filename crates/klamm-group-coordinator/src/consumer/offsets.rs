@@ -31,11 +31,9 @@ impl ConsumerGroup {
             return Ok(());
         }
         let member = self.member(&commit.member_id).ok_or(ErrorCode::UnknownMemberId)?;
-        if member.subscription.classic.is_some() {
-            let is_current = epoch == member.current.epoch;
-            return if is_current { Ok(()) } else { Err(ErrorCode::IllegalGeneration) };
-        }
-        if membership == Membership::Needed && commit.epochs == MemberEpochs::Unknown {
+        let is_classic = member.subscription.is_classic();
+        if membership == Membership::Needed && !is_classic && commit.epochs == MemberEpochs::Unknown
+        {
             return Err(ErrorCode::UnsupportedVersion);
         }
         let is_owned = |line: &OffsetToCommit| is_owned_since(member, line, epoch, image);
@@ -44,7 +42,7 @@ impl ConsumerGroup {
         {
             return Ok(());
         }
-        Err(ErrorCode::StaleMemberEpoch)
+        Err(if is_classic { ErrorCode::IllegalGeneration } else { ErrorCode::StaleMemberEpoch })
     }
 
     /// Whether a member may read offsets; who says nothing may.

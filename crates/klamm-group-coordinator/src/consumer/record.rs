@@ -7,6 +7,9 @@ use bytes::Bytes;
 use klamm_codec::EncodeError;
 use klamm_model::Timestamp;
 use klamm_persisted::group::consumer_group_current_member_assignment_value::TopicPartitions;
+use klamm_persisted::group::consumer_group_member_metadata_value::{
+    ClassicMemberMetadata, ClassicProtocol,
+};
 use klamm_persisted::group::consumer_group_target_assignment_member_value::TopicPartition;
 use klamm_persisted::group::{
     ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue,
@@ -243,8 +246,18 @@ fn subscription(value: ConsumerGroupMemberMetadataValue) -> Subscription {
         regex: own(value.subscribed_topic_regex).filter(|regex| !regex.is_empty()),
         rebalance_timeout_ms: value.rebalance_timeout_ms,
         assignor: own(value.server_assignor),
-        classic: value.classic_member_metadata,
+        classic: value.classic_member_metadata.map(detached),
     }
+}
+
+/// In memory of its own: what it was read from can be recycled.
+fn detached(classic: ClassicMemberMetadata) -> ClassicMemberMetadata {
+    let own = |protocol: ClassicProtocol| ClassicProtocol {
+        name: protocol.name.detached(),
+        metadata: Bytes::copy_from_slice(&protocol.metadata),
+    };
+    let supported_protocols = classic.supported_protocols.into_iter().map(own).collect();
+    ClassicMemberMetadata { supported_protocols, ..classic }
 }
 
 fn target_value(target: &Partitions) -> GroupRecordValue {

@@ -11,13 +11,22 @@ use super::decide::{Situation, Topics, decide};
 use super::group::ConsumerGroup;
 use super::heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, Refusal};
 use super::leave;
-use super::member::JOIN_EPOCH;
+use super::member::{JOIN_EPOCH, STATIC_LEAVE_EPOCH};
 use super::record::{Change, ConsumerRecord};
 use crate::actions::{Actions, Then};
-use crate::classic::{Leaver, LeftMember, State};
+use crate::classic::State;
+use crate::migration::{after_removal, upgrade};
 use crate::record::Record;
 use crate::request::Response;
 use crate::{GroupShard, Ticket, Time};
+
+/// What follows from a heartbeat: records, or that its sender leaves for good.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub records: Vec<Record>,
+    pub leaves: Option<Str>,
+    pub answer: HeartbeatAnswer,
+}
 
 /// Patterns of a group are matched with all topics this often at most.
 const PATTERNS_INTERVAL_MS: i64 = 1_000;
@@ -44,7 +53,7 @@ impl GroupShard {
             .check(group_id)
             .and_then(|()| self.check_assignor(beat))
             .and_then(|()| self.decide_heartbeat(time, group_id, beat));
-        let (records, answer) = match decided {
+        let Decided { records, leaves, answer } = match decided {
             Ok(decided) => decided,
             Err(refusal) => {
                 return actions.read(ticket, Response::ConsumerHeartbeat(Err(refusal)));
@@ -53,13 +62,17 @@ impl GroupShard {
         if !beat.leaves() {
             self.keep_alive(time, group_id, &answer.member_id);
         }
-        let answer = Response::ConsumerHeartbeat(Ok(Box::new(answer)));
-        if records.is_empty() {
-            return actions.read(ticket, answer);
+        let committed = Response::ConsumerHeartbeat(Ok(Box::new(answer)));
+        if records.is_empty() && leaves.is_none() {
+            return actions.read(ticket, committed);
         }
         let failed = Refusal::new(ErrorCode::CoordinatorNotAvailable, "");
         let failed = Box::new(Response::ConsumerHeartbeat(Err(failed)));
-        actions.write(records, Then::Reply { ticket, committed: Box::new(answer), failed });
+        let then = Then::Reply { ticket, committed: Box::new(committed), failed };
+        match leaves {
+            Some(member_id) => self.remove_consumers(time, (group_id, &[member_id]), then, actions),
+            None => actions.write(records, then),
+        }
     }
 
     fn check_assignor(&self, beat: &ConsumerHeartbeat) -> Result<(), Refusal> {
@@ -76,55 +89,91 @@ impl GroupShard {
         Err(Refusal::new(ErrorCode::UnsupportedAssignor, message))
     }
 
-    fn decide_heartbeat(
+    pub(crate) fn decide_heartbeat(
         &mut self,
         time: Time,
         group_id: &Str,
         beat: &ConsumerHeartbeat,
-    ) -> Result<(Vec<Record>, HeartbeatAnswer), Refusal> {
+    ) -> Result<Decided, Refusal> {
+        let mut changes = Vec::new();
         let mut records = Vec::new();
         let fresh;
         let group = match self.consumer_groups.get(group_id) {
             Some(group) => group,
             None => {
-                records.extend(self.make_room(group_id, beat)?);
-                fresh = ConsumerGroup::new(group_id.detached());
+                (records, fresh) = self.make_room(group_id, beat)?;
                 &fresh
             }
         };
         let own = group.group_id.clone();
-        let (changes, answer) = if beat.leaves() {
-            leave::leave(group, &self.image, beat)?
-        } else {
-            let at = self.situation(time, group);
-            let decision = decide(group, at, beat)?;
-            if at.topics == Topics::ToCheck {
-                self.checked(time, group_id);
+        if beat.leaves() {
+            let member_id = leave::leaver(group, beat)?;
+            let answer = leave::left(member_id.clone(), beat);
+            if beat.member_epoch != STATIC_LEAVE_EPOCH {
+                return Ok(Decided { records, leaves: Some(member_id), answer });
             }
-            (decision.changes, decision.answer)
-        };
-        records.extend(changes.into_iter().map(|change| record(&own, change)));
-        Ok((records, answer))
+            changes.push(leave::for_a_while(group, &member_id));
+            records.extend(changes.into_iter().map(|change| record(&own, change)));
+            return Ok(Decided { records, leaves: None, answer });
+        }
+        let at = self.situation(time, group);
+        let decision = decide(group, at, beat)?;
+        if at.topics == Topics::ToCheck {
+            self.checked(time, group_id);
+        }
+        records.extend(decision.changes.into_iter().map(|change| record(&own, change)));
+        Ok(Decided { records, leaves: None, answer: decision.answer })
     }
 
-    /// A group that is not there can be joined, and so can an empty one of the classic protocol.
+    /// A group that is not there can be joined, so can an empty one of the classic protocol, and
+    /// so can one with members if it may change its protocol.
     fn make_room(
         &self,
         group_id: &Str,
         beat: &ConsumerHeartbeat,
-    ) -> Result<Option<Record>, Refusal> {
+    ) -> Result<(Vec<Record>, ConsumerGroup), Refusal> {
         let refuse = |what: &str| {
             let message = format!("Group {group_id} {what}.");
             Err(Refusal::new(ErrorCode::GroupIdNotFound, message))
         };
+        let joins = beat.member_epoch == JOIN_EPOCH;
+        let own = group_id.detached();
         let Some(classic) = self.groups.get(group_id) else {
-            return if beat.member_epoch == JOIN_EPOCH { Ok(None) } else { refuse("not found") };
+            let fresh = ConsumerGroup::new(own);
+            return if joins { Ok((Vec::new(), fresh)) } else { refuse("not found") };
         };
-        let is_empty = classic.state() == State::Empty && classic.pending_members.is_empty();
-        if beat.member_epoch == JOIN_EPOCH && is_empty {
-            return Ok(Some(Record::GroupTombstone { group_id: group_id.detached() }));
+        if !joins {
+            return refuse("is not a consumer group");
         }
-        refuse("is not a consumer group")
+        let mut records = vec![Record::GroupTombstone { group_id: own.clone() }];
+        if classic.state() == State::Empty {
+            return Ok((records, ConsumerGroup::new(own)));
+        }
+        let (changes, upgraded) = upgrade(classic, &self.consumer_limits, &self.image)?;
+        records.extend(changes.into_iter().map(|change| record(&own, change)));
+        Ok((records, upgraded))
+    }
+
+    /// Members are no more. What is left is a classic group if all of it speaks that protocol.
+    pub(crate) fn remove_consumers(
+        &self,
+        time: Time,
+        (group_id, removed): (&Str, &[Str]),
+        then: Then,
+        actions: &mut Actions,
+    ) {
+        let Some(group) = self.consumer_groups.get(group_id) else { return };
+        if let Some((records, becomes)) = after_removal(group, removed, &self.onto(time)) {
+            return actions.convert(records, then, becomes);
+        }
+        let changes = leave::remove(group, &self.image, removed).into_iter();
+        actions.write(changes.map(|change| record(&group.group_id, change)).collect(), then);
+    }
+
+    /// Whether the next heartbeat or join computes a new target.
+    pub(crate) fn is_target_due(&self, time: Time, group: &ConsumerGroup) -> bool {
+        let config = self.consumer_limits.config_of(&group.group_id, &self.image);
+        group.epoch > group.target_epoch && group.is_time_for_target(time, &config)
     }
 
     fn situation(&self, time: Time, group: &ConsumerGroup) -> Situation<'_> {
@@ -151,8 +200,7 @@ impl GroupShard {
     fn keep_alive(&mut self, time: Time, group_id: &Str, member_id: &Str) {
         let config = self.consumer_limits.config_of(group_id, &self.image);
         if let Some(group) = self.consumer_groups.get_mut(group_id) {
-            let session_ms = u64::try_from(config.consumer_session_timeout_ms).unwrap_or(0);
-            group.keep_alive(member_id, time.now.plus_ms(session_ms));
+            group.keep_alive(member_id, (time.now, config.consumer_session_timeout_ms));
         }
     }
 
@@ -192,10 +240,9 @@ impl GroupShard {
         let (limits, image) = (&self.consumer_limits, &self.image);
         for group in self.consumer_groups.values_mut() {
             let config = limits.config_of(&group.group_id, image);
-            let session_ms = u64::try_from(config.consumer_session_timeout_ms).unwrap_or(0);
             let ids: Vec<Str> = group.members.keys().cloned().collect();
             for member_id in &ids {
-                group.keep_alive(member_id, time.now.plus_ms(session_ms));
+                group.keep_alive(member_id, (time.now, config.consumer_session_timeout_ms));
                 group.await_revocation(member_id, time);
             }
         }
@@ -203,52 +250,17 @@ impl GroupShard {
 
     /// Members that were silent, or took too long to give something up, are removed.
     pub(crate) fn remove_overdue(&mut self, time: Time, actions: &mut Actions) {
-        let image = &self.image;
+        let mut all_overdue: Vec<(Str, Vec<Str>)> = Vec::new();
         for group in self.consumer_groups.values_mut() {
-            if group.next_timeout().is_none_or(|at| at > time.now) {
-                continue;
+            if group.next_timeout().is_some_and(|at| at <= time.now) {
+                let overdue = group.take_overdue(time.now);
+                overdue.iter().for_each(|id| actions.member_failed(&group.group_id, id));
+                all_overdue.push((group.group_id.clone(), overdue));
             }
-            let overdue = group.take_overdue(time.now);
-            if overdue.is_empty() {
-                continue;
-            }
-            overdue.iter().for_each(|id| actions.member_failed(&group.group_id, id));
-            let changes = leave::remove(group, image, &overdue).into_iter();
-            let records = changes.map(|change| record(&group.group_id, change)).collect();
-            actions.write(records, Then::Nothing);
         }
-    }
-
-    /// An administrator removes static members; those of the consumer protocol leave by heartbeat
-    /// themselves (Kafka: `classicGroupLeaveToConsumerGroup`).
-    pub(crate) fn on_leave_consumers(
-        &mut self,
-        (group_id, leavers): (&Str, Vec<Leaver>),
-        ticket: Ticket,
-        actions: &mut Actions,
-    ) {
-        let Some(group) = self.consumer_groups.get(group_id) else {
-            let unknown = Response::Leave(Err(ErrorCode::UnknownMemberId));
-            return actions.read(ticket, unknown);
-        };
-        let mut removed: Vec<Str> = Vec::new();
-        let mut left = Vec::with_capacity(leavers.len());
-        for leaver in leavers {
-            let named = leaver.instance_id.as_ref().filter(|_| leaver.member_id.is_empty());
-            let found = named.and_then(|instance_id| group.static_members.get(instance_id));
-            let fresh = found.filter(|id| !removed.contains(id)).cloned();
-            let error = if fresh.is_some() { ErrorCode::None } else { ErrorCode::UnknownMemberId };
-            removed.extend(fresh);
-            left.push(LeftMember { leaver, error });
+        for (group_id, overdue) in all_overdue.iter().filter(|(_, overdue)| !overdue.is_empty()) {
+            self.remove_consumers(time, (group_id, overdue), Then::Nothing, actions);
         }
-        let answer = Response::Leave(Ok(left));
-        if removed.is_empty() {
-            return actions.read(ticket, answer);
-        }
-        let changes = leave::remove(group, &self.image, &removed).into_iter();
-        let records = changes.map(|change| record(group_id, change)).collect();
-        let failed = Box::new(Response::Leave(Err(ErrorCode::NotCoordinator)));
-        actions.write(records, Then::Reply { ticket, committed: Box::new(answer), failed });
     }
 
     /// Records that end a group, if it is an empty one of the consumer protocol.

@@ -57,7 +57,8 @@ impl GroupShard {
             return actions.reply(ticket, Response::CommitOffsets(results));
         }
         let author = Author::Producer(producer, verification);
-        actions.writes.push(Write { records, author, then: Then::Offsets { ticket, results } });
+        let then = Then::Offsets { ticket, results };
+        actions.writes.push(Write { records, author, then, becomes: None });
     }
 
     /// The records of a commit, and what becomes of each line.

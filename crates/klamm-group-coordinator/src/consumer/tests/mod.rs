@@ -15,45 +15,45 @@ use klamm_persisted::metadata::{
 };
 use klamm_stdx::Str;
 
-use super::{ConsumerGroup, ConsumerHeartbeat, HeartbeatAnswer, Refusal};
+use super::{ConsumerGroup, ConsumerHeartbeat, ConsumerLimits, HeartbeatAnswer, Refusal};
 use crate::{
     Actions, FoundOffset, GroupShard, Limits, MemberEpochs, OffsetCommit, OffsetFetch,
     OffsetLimits, OffsetToCommit, Record, Request, Response, Stability, Ticket, Time, Write,
 };
 
-const GROUP: &str = "g";
-const T: TopicId = Uuid(201);
+pub(crate) const GROUP: &str = "g";
+pub(crate) const T: TopicId = Uuid(201);
 
 /// A shard with topics, a clock and a log that commits at once.
-struct World {
-    shard: GroupShard,
-    image: Arc<MetadataImage>,
-    now_ms: u64,
-    tickets: u64,
-    replies: BTreeMap<Ticket, Response>,
-    log: Vec<Record>,
-    refuses_writes: bool,
+pub(crate) struct World {
+    pub(crate) shard: GroupShard,
+    pub(crate) image: Arc<MetadataImage>,
+    pub(crate) now_ms: u64,
+    pub(crate) tickets: u64,
+    pub(crate) replies: BTreeMap<Ticket, Response>,
+    pub(crate) log: Vec<Record>,
+    pub(crate) refuses_writes: bool,
 }
 
 /// A client of the protocol that does what it is told.
 #[derive(Debug, Clone)]
-struct Client {
-    id: Str,
-    instance_id: Option<Str>,
-    epoch: i32,
-    owned: Vec<(TopicId, Vec<i32>)>,
+pub(crate) struct Client {
+    pub(crate) id: Str,
+    pub(crate) instance_id: Option<Str>,
+    pub(crate) epoch: i32,
+    pub(crate) owned: Vec<(TopicId, Vec<i32>)>,
 }
 
 impl Client {
-    fn new(id: &str) -> Self {
+    pub(crate) fn new(id: &str) -> Self {
         Self { id: id.into(), instance_id: None, epoch: 0, owned: Vec::new() }
     }
 
-    fn fixed(id: &str, instance_id: &str) -> Self {
+    pub(crate) fn fixed(id: &str, instance_id: &str) -> Self {
         Self { instance_id: Some(instance_id.into()), ..Self::new(id) }
     }
 
-    fn joins(&self, names: &[&str]) -> ConsumerHeartbeat {
+    pub(crate) fn joins(&self, names: &[&str]) -> ConsumerHeartbeat {
         ConsumerHeartbeat {
             rebalance_timeout_ms: Some(10_000),
             names: Some(names.iter().map(|name| Str::from(*name)).collect()),
@@ -63,7 +63,7 @@ impl Client {
         }
     }
 
-    fn beats(&self) -> ConsumerHeartbeat {
+    pub(crate) fn beats(&self) -> ConsumerHeartbeat {
         ConsumerHeartbeat {
             member_id: self.id.clone(),
             member_epoch: self.epoch,
@@ -73,32 +73,37 @@ impl Client {
         }
     }
 
-    fn tells(&self) -> ConsumerHeartbeat {
+    pub(crate) fn tells(&self) -> ConsumerHeartbeat {
         ConsumerHeartbeat { owned: Some(self.owned.clone()), ..self.beats() }
     }
 
-    fn leaves(&self, epoch: i32) -> ConsumerHeartbeat {
+    pub(crate) fn leaves(&self, epoch: i32) -> ConsumerHeartbeat {
         ConsumerHeartbeat { member_epoch: epoch, ..self.beats() }
     }
 
-    fn take(&mut self, answer: &HeartbeatAnswer) {
+    pub(crate) fn take(&mut self, answer: &HeartbeatAnswer) {
         self.epoch = answer.member_epoch;
         if let Some(assignment) = &answer.assignment {
             self.owned.clone_from(assignment);
         }
     }
 
-    fn has(&self, topic_id: TopicId) -> Vec<i32> {
+    pub(crate) fn has(&self, topic_id: TopicId) -> Vec<i32> {
         self.owned.iter().filter(|(id, _)| *id == topic_id).flat_map(|(_, p)| p.clone()).collect()
     }
 }
 
 impl World {
     /// A topic `t` with so many partitions.
-    fn new(partitions: i32) -> Self {
+    pub(crate) fn new(partitions: i32) -> Self {
         let limits = Limits { initial_rebalance_delay_ms: 0, ..Limits::default() };
+        Self::with(partitions, limits, ConsumerLimits::default())
+    }
+
+    pub(crate) fn with(partitions: i32, limits: Limits, consumers: ConsumerLimits) -> Self {
+        let shard = GroupShard::new(limits, OffsetLimits::default());
         let mut world = Self {
-            shard: GroupShard::new(limits, OffsetLimits::default()),
+            shard: shard.with_consumer_limits(consumers),
             image: Arc::default(),
             now_ms: 1_000,
             tickets: 0,
@@ -110,27 +115,27 @@ impl World {
         world
     }
 
-    fn time(&self) -> Time {
+    pub(crate) fn time(&self) -> Time {
         Time {
             now: Moment(self.now_ms * 1_000_000),
             wall: Timestamp(1_700_000_000_000 + self.now_ms as i64),
         }
     }
 
-    fn metadata(&mut self, records: &[MetadataRecord]) {
+    pub(crate) fn metadata(&mut self, records: &[MetadataRecord]) {
         let mut delta = MetadataDelta::new(&self.image);
         records.iter().for_each(|record| delta.replay(record).unwrap());
         self.image = Arc::new(delta.apply().0);
         self.shard.on_metadata(&self.image);
     }
 
-    fn create(&mut self, name: &str, topic_id: TopicId, partitions: i32) {
+    pub(crate) fn create(&mut self, name: &str, topic_id: TopicId, partitions: i32) {
         let topic = TopicRecord { name: name.into(), topic_id };
         self.metadata(&[MetadataRecord::from(topic)]);
         self.expand(topic_id, 0..partitions);
     }
 
-    fn expand(&mut self, topic_id: TopicId, partitions: std::ops::Range<i32>) {
+    pub(crate) fn expand(&mut self, topic_id: TopicId, partitions: std::ops::Range<i32>) {
         let record = |partition_id| {
             MetadataRecord::from(PartitionRecord {
                 topic_id,
@@ -145,11 +150,11 @@ impl World {
         self.metadata(&partitions.map(record).collect::<Vec<_>>());
     }
 
-    fn delete(&mut self, topic_id: TopicId) {
+    pub(crate) fn delete(&mut self, topic_id: TopicId) {
         self.metadata(&[MetadataRecord::from(RemoveTopicRecord { topic_id })]);
     }
 
-    fn configure(&mut self, name: &str, value: &str) {
+    pub(crate) fn configure(&mut self, name: &str, value: &str) {
         self.metadata(&[MetadataRecord::from(ConfigRecord {
             resource_type: klamm_metadata::CONFIG_GROUP,
             resource_name: GROUP.into(),
@@ -158,7 +163,7 @@ impl World {
         })]);
     }
 
-    fn act(&mut self, actions: Actions) {
+    pub(crate) fn act(&mut self, actions: Actions) {
         let mut queue = vec![actions];
         while let Some(actions) = queue.pop() {
             self.replies.extend(actions.replies);
@@ -169,7 +174,7 @@ impl World {
         }
     }
 
-    fn write(&mut self, write: Write) -> Actions {
+    pub(crate) fn write(&mut self, write: Write) -> Actions {
         let mut actions = Actions::default();
         if self.refuses_writes {
             let error = ErrorCode::NotLeaderOrFollower;
@@ -182,21 +187,27 @@ impl World {
             assert_eq!(read, *record, "a record reads back as it was written");
         }
         self.log.extend(write.records.iter().cloned());
-        self.shard.on_appended(self.time(), &write);
+        self.shard.on_appended(self.time(), &write, &mut actions);
         self.shard.on_committed(self.time(), write, &mut actions);
         actions
     }
 
-    fn ask(&mut self, request: Request) -> Response {
+    /// Asks what may be answered later.
+    pub(crate) fn begin(&mut self, request: Request) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         let mut actions = Actions::default();
         self.shard.on_request(self.time(), request, ticket, &mut actions);
         self.act(actions);
+        ticket
+    }
+
+    pub(crate) fn ask(&mut self, request: Request) -> Response {
+        let ticket = self.begin(request);
         self.replies.remove(&ticket).expect("every request is answered at once")
     }
 
-    fn send(&mut self, beat: ConsumerHeartbeat) -> Result<HeartbeatAnswer, Refusal> {
+    pub(crate) fn send(&mut self, beat: ConsumerHeartbeat) -> Result<HeartbeatAnswer, Refusal> {
         match self.ask(Request::ConsumerHeartbeat(GROUP.into(), Box::new(beat))) {
             Response::ConsumerHeartbeat(answer) => answer.map(|answer| *answer),
             other => panic!("not the answer to a heartbeat: {other:?}"),
@@ -204,12 +215,12 @@ impl World {
     }
 
     #[track_caller]
-    fn refused(&mut self, beat: ConsumerHeartbeat) -> ErrorCode {
+    pub(crate) fn refused(&mut self, beat: ConsumerHeartbeat) -> ErrorCode {
         self.send(beat).unwrap_err().error
     }
 
     #[track_caller]
-    fn join(&mut self, client: &mut Client, names: &[&str]) -> HeartbeatAnswer {
+    pub(crate) fn join(&mut self, client: &mut Client, names: &[&str]) -> HeartbeatAnswer {
         let answer = self.send(client.joins(names)).unwrap();
         client.take(&answer);
         answer
@@ -217,7 +228,7 @@ impl World {
 
     /// A heartbeat with what the client has; it takes what it is told.
     #[track_caller]
-    fn beat(&mut self, client: &mut Client) -> HeartbeatAnswer {
+    pub(crate) fn beat(&mut self, client: &mut Client) -> HeartbeatAnswer {
         let answer = self.send(client.tells()).unwrap();
         client.take(&answer);
         answer
@@ -225,7 +236,7 @@ impl World {
 
     /// Heartbeats of all until nobody is told anything new.
     #[track_caller]
-    fn settle(&mut self, clients: &mut [&mut Client]) {
+    pub(crate) fn settle(&mut self, clients: &mut [&mut Client]) {
         for _ in 0..20 {
             self.pass(1_100);
             let written = self.log.len();
@@ -242,7 +253,7 @@ impl World {
 
     /// No partition is with two clients.
     #[track_caller]
-    fn check_owners(&self, clients: &[&mut Client]) {
+    pub(crate) fn check_owners(&self, clients: &[&mut Client]) {
         let mut all: Vec<(TopicId, i32)> = clients
             .iter()
             .flat_map(|client| {
@@ -255,7 +266,7 @@ impl World {
         assert_eq!(all.len(), n, "a partition has two owners: {clients:?}");
     }
 
-    fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.now_ms + ms;
         while let Some(at) = self.shard.next_timeout().filter(|at| at.0 <= end * 1_000_000) {
             self.now_ms = self.now_ms.max(at.0.div_ceil(1_000_000));
@@ -267,24 +278,24 @@ impl World {
     }
 
     /// The log in another shard.
-    fn reload(&mut self) {
-        let limits = Limits { initial_rebalance_delay_ms: 0, ..Limits::default() };
-        self.shard = GroupShard::new(limits, OffsetLimits::default());
+    pub(crate) fn reload(&mut self) {
+        let shard = GroupShard::new(self.shard.limits, OffsetLimits::default());
+        self.shard = shard.with_consumer_limits(self.shard.consumer_limits.clone());
         self.shard.on_metadata(&self.image);
         self.log.iter().for_each(|record| self.shard.replay(record.clone()));
         self.shard.on_loaded(self.time());
     }
 
     #[track_caller]
-    fn group(&self) -> &ConsumerGroup {
+    pub(crate) fn group(&self) -> &ConsumerGroup {
         self.shard.consumer_group(GROUP).expect("the group is there")
     }
 
-    fn state(&self) -> &'static str {
+    pub(crate) fn state(&self) -> &'static str {
         self.group().state().name()
     }
 
-    fn commit(&mut self, client: &Client, epochs: MemberEpochs) -> ErrorCode {
+    pub(crate) fn commit(&mut self, client: &Client, epochs: MemberEpochs) -> ErrorCode {
         let commit = OffsetCommit {
             member_id: client.id.clone(),
             instance_id: client.instance_id.clone(),
@@ -306,7 +317,7 @@ impl World {
         }
     }
 
-    fn fetch(&mut self, member: Option<(Str, i32)>) -> Result<FoundOffset, ErrorCode> {
+    pub(crate) fn fetch(&mut self, member: Option<(Str, i32)>) -> Result<FoundOffset, ErrorCode> {
         let asked = Some(vec![("t".into(), vec![0])]);
         let fetch = OffsetFetch { asked, stability: Stability::Any, member };
         match self.ask(Request::FetchOffsets(GROUP.into(), fetch)) {

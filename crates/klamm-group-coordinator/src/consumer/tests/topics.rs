@@ -93,7 +93,7 @@ fn most_members_choose_the_assignor() {
     world.pass(1_100);
     let answer = world.send(range(&b)).unwrap();
     b.take(&answer);
-    assert_eq!(world.group().assignor(&crate::ConsumerLimits::default()), Assignor::Range);
+    assert_eq!(world.group().assignor(&ConsumerLimits::default()), Assignor::Range);
     world.settle(&mut [&mut a, &mut b]);
     assert_eq!((a.has(T), b.has(T)), (vec![0, 1], vec![2, 3]));
 }
