@@ -108,11 +108,6 @@ impl Member {
         self.events(group).flat_map(read).collect()
     }
 
-    /// How often something changed hands for it.
-    pub(crate) fn change_count(&self, group: &str) -> usize {
-        self.events(group).filter(|event| !matches!(event, Event::Read(_))).count()
-    }
-
     fn ownerships(&self, group: &str) -> Vec<(Place, Ownership)> {
         let mut open = BTreeMap::<Place, i64>::new();
         let mut all = Vec::new();
