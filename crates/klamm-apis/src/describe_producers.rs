@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use klamm_log::ProducerEntry;
-use klamm_model::{ErrorCode, ProducerId};
+use klamm_model::{ErrorCode, ProducerId, check_topic_name};
 use klamm_protocol::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
 };
@@ -50,7 +50,11 @@ fn describe(ctx: &Context, topic: &Str, partition_index: i32) -> PartitionRespon
     };
     let Some(partition) = ctx.partitions.by_name(topic, partition_index) else {
         let message = format!("there is no partition {partition_index} of topic {topic} here");
-        return refused(ErrorCode::UnknownTopicOrPartition, message);
+        let code = match check_topic_name(topic) {
+            Ok(()) => ErrorCode::UnknownTopicOrPartition,
+            Err(_) => ErrorCode::InvalidTopicException,
+        };
+        return refused(code, message);
     };
     match partition.producers() {
         Ok(producers) => PartitionResponse {

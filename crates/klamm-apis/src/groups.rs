@@ -10,15 +10,26 @@ use crate::internal_topics::partition_count;
 
 /// Asks the shard of a group.
 pub(crate) async fn ask(ctx: &Context, group_id: &Str, request: Request) -> Response {
-    if group_id.is_empty()
-        && !matches!(request, Request::CommitOffsets(..) | Request::FetchOffsets(..))
-    {
+    if group_id.is_empty() && !may_be_nameless(&request) {
         return Response::Unavailable(ErrorCode::InvalidGroupId);
     }
     match partition_count(ctx, GROUP_OFFSETS_TOPIC) {
         Some(n) => ctx.groups.request(partition_for(group_id, n), request).await,
         None => Response::Unavailable(ErrorCode::CoordinatorNotAvailable),
     }
+}
+
+/// Whether Kafka takes it for a group without a name, into which clients of old may commit; what the
+/// consumer protocol says to one is the group's own affair.
+fn may_be_nameless(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::CommitOffsets(..)
+            | Request::FetchOffsets(..)
+            | Request::Describe(..)
+            | Request::Delete(..)
+            | Request::ConsumerHeartbeat(..)
+    )
 }
 
 /// Whether the consumer protocol is served: the configuration and the cluster's feature level say

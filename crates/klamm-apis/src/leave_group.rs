@@ -32,7 +32,7 @@ impl Api for LeaveGroup {
         version: i16,
     ) -> Reply<LeaveGroupResponse> {
         let group_id = request.group_id;
-        let leavers = if version >= LISTED_FROM {
+        let leavers: Vec<Leaver> = if version >= LISTED_FROM {
             let leaver = |m: klamm_protocol::leave_group_request::MemberIdentity| Leaver {
                 member_id: m.member_id,
                 instance_id: m.group_instance_id,
@@ -41,7 +41,12 @@ impl Api for LeaveGroup {
         } else {
             vec![Leaver { member_id: request.member_id, instance_id: None }]
         };
-        let left = match ask(&ctx, &group_id, Request::Leave(group_id.clone(), leavers)).await {
+        let asked = Request::Leave(group_id.clone(), leavers.clone());
+        let left = match ask(&ctx, &group_id, asked).await {
+            // Nobody is a member of a group that is not there (Kafka: GroupCoordinatorService).
+            Response::Leave(Err(error @ ErrorCode::UnknownMemberId)) => {
+                Ok(leavers.into_iter().map(|leaver| LeftMember { leaver, error }).collect())
+            }
             Response::Leave(left) => left,
             other => Err(misplaced(&other)),
         };

@@ -32,18 +32,21 @@ impl Api for OffsetDelete {
         let image = ctx.metadata.image();
         let mut asked = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
-            let exists = image.topics.by_name(&topic.name).is_some();
             let indexes = topic.partitions.iter().map(|line| line.partition_index);
-            if exists {
-                asked.push((topic.name, indexes.collect()));
-                continue;
+            let (known, unknown): (Vec<i32>, Vec<i32>) =
+                indexes.partition(|index| image.topics.partition(&topic.name, *index).is_some());
+            if !unknown.is_empty() {
+                let line = |partition_index| OffsetDeleteResponsePartition {
+                    partition_index,
+                    error_code: ErrorCode::UnknownTopicOrPartition.code(),
+                };
+                let partitions = unknown.into_iter().map(line).collect();
+                let name = topic.name.clone();
+                response.topics.push(OffsetDeleteResponseTopic { name, partitions });
             }
-            let line = |partition_index| OffsetDeleteResponsePartition {
-                partition_index,
-                error_code: ErrorCode::UnknownTopicOrPartition.code(),
-            };
-            let partitions = indexes.map(line).collect();
-            response.topics.push(OffsetDeleteResponseTopic { name: topic.name, partitions });
+            if !known.is_empty() {
+                asked.push((topic.name, known));
+            }
         }
         let group_id = request.group_id;
         let results =

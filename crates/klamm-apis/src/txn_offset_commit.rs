@@ -51,6 +51,10 @@ impl Api for TxnOffsetCommit {
         version: i16,
     ) -> Reply<TxnOffsetCommitResponse> {
         let (known, mut unknown) = split(&ctx, &request);
+        if known.is_empty() {
+            // The group's partition stays out of the transaction.
+            return answer(unknown).into();
+        }
         let group_id = request.group_id.clone();
         let results = match verify(&ctx, &request, version).await {
             Err(code) => Err(for_version(code, version)),

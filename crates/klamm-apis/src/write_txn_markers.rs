@@ -50,7 +50,13 @@ async fn write(ctx: &Context, marker: WritableTxnMarker) -> WritableTxnMarkerRes
         coordinator_epoch: marker.coordinator_epoch,
         transaction_version: marker.transaction_version,
     };
-    let mut codes = ctx.markers.write(end, &partitions).await.into_iter();
+    // Kafka fails to build such a marker; nobody has these (`MemoryRecordsBuilder`).
+    let is_of_nobody = marker.producer_id < 0 || marker.producer_epoch < 0;
+    let mut codes = match is_of_nobody {
+        true => vec![ErrorCode::UnknownServerError; partitions.len()],
+        false => ctx.markers.write(end, &partitions).await,
+    }
+    .into_iter();
     let mut line = |index: &i32| WritableTxnMarkerPartitionResult {
         partition_index: *index,
         error_code: codes.next().unwrap_or(ErrorCode::UnknownServerError).code(),

@@ -7,6 +7,7 @@
 mod broker;
 mod client;
 mod connection;
+mod house;
 mod process;
 mod temp_dir;
 mod tools;
@@ -15,6 +16,7 @@ mod wait;
 pub use broker::{Broker, BrokerOptions, start_refused};
 pub use client::{Client, StoredRecord, batch_of, produce_request};
 pub use connection::{RawConnection, frame_of, head};
+pub use house::{House, check_log, stop};
 pub use process::{Lines, Process};
 pub use temp_dir::TempDir;
 pub use tools::{Finished, JavaProgram, Tools};

@@ -7,11 +7,8 @@ mod scripted;
 use std::collections::BTreeMap;
 
 use klamm_model::ErrorCode;
-use klamm_protocol::OffsetFetchRequest;
-use klamm_protocol::offset_fetch_request::OffsetFetchRequestTopic;
-use klamm_stdx::Str;
 use klamm_testkit::{Broker, BrokerOptions, Tools, WAIT_MAX, wait_until};
-use scripted::{Make, read, visible};
+use scripted::{Make, committed, read, visible};
 
 const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
 const DUMP_LOG: &str = "org.apache.kafka.tools.DumpLogSegments";
@@ -36,7 +33,7 @@ fn wait_to_see(broker: &Broker, expected: &[String]) {
     let mut seen = Vec::new();
     let start = std::time::Instant::now();
     while start.elapsed() < WAIT_MAX {
-        seen = visible(broker, "out");
+        seen = visible(&broker.bootstrap(), "out");
         seen.sort();
         if seen == expected {
             return;
@@ -50,7 +47,7 @@ fn wait_to_see(broker: &Broker, expected: &[String]) {
 fn a_committed_transaction_is_seen_whole_and_an_aborted_one_never() {
     for make in Make::all() {
         let broker = start(&format!("transactions-{}", make.name()));
-        let mut producer = make.producer(&broker, "t");
+        let mut producer = make.producer(&broker.bootstrap(), "t");
         let mut expected = Vec::new();
         for n in 0..12 {
             producer.must("begin");
@@ -58,7 +55,9 @@ fn a_committed_transaction_is_seen_whole_and_an_aborted_one_never() {
                 producer.must(&format!("send out {} {n}-{i}", i % 2));
             }
             assert!(
-                visible(&broker, "out").iter().all(|line| !line.contains(&format!(" {n}-"))),
+                visible(&broker.bootstrap(), "out")
+                    .iter()
+                    .all(|line| !line.contains(&format!(" {n}-"))),
                 "a part of what is open"
             );
             if n % 3 == 1 {
@@ -69,7 +68,7 @@ fn a_committed_transaction_is_seen_whole_and_an_aborted_one_never() {
             }
             // What one partition shows of a transaction it shows whole, at any moment.
             let mut parts = BTreeMap::<(String, String), usize>::new();
-            for line in visible(&broker, "out") {
+            for line in visible(&broker.bootstrap(), "out") {
                 let (partition, value) = line.split_once(' ').expect("two words");
                 let of = value.split('-').next().unwrap_or_default().to_owned();
                 *parts.entry((partition.to_owned(), of)).or_default() += 1;
@@ -77,7 +76,11 @@ fn a_committed_transaction_is_seen_whole_and_an_aborted_one_never() {
             assert!(parts.values().all(|count| *count == 2), "{parts:?}");
         }
         wait_to_see(&broker, &expected);
-        assert_eq!(read(&broker, "out", "read_uncommitted").len(), 48, "all were stored");
+        assert_eq!(
+            read(&broker.bootstrap(), "out", "read_uncommitted").len(),
+            48,
+            "all were stored"
+        );
     }
 }
 
@@ -85,10 +88,10 @@ fn a_committed_transaction_is_seen_whole_and_an_aborted_one_never() {
 fn a_second_instance_fences_the_first_and_nothing_of_the_first_is_seen() {
     for make in Make::all() {
         let broker = start(&format!("fencing-{}", make.name()));
-        let mut first = make.producer(&broker, "t");
+        let mut first = make.producer(&broker.bootstrap(), "t");
         first.must("begin");
         first.must("send out 0 before");
-        let mut second = make.producer(&broker, "t");
+        let mut second = make.producer(&broker.bootstrap(), "t");
         assert_fenced(&first.act("commit"));
         second.must("begin");
         second.must("send out 0 after");
@@ -99,7 +102,7 @@ fn a_second_instance_fences_the_first_and_nothing_of_the_first_is_seen() {
         second.must("begin");
         second.must("send out 2 lost");
         second.kill();
-        let mut third = make.producer(&broker, "t");
+        let mut third = make.producer(&broker.bootstrap(), "t");
         third.must("begin");
         third.must("send out 2 last");
         third.must("commit");
@@ -120,17 +123,21 @@ fn assert_fenced(result: &Result<(), String>) {
 fn a_transaction_that_is_open_for_too_long_is_aborted_and_holds_up_nobody() {
     for make in Make::all() {
         let broker = start(&format!("timeout-{}", make.name()));
-        let mut slow = make.producer_with(&broker, "slow", 1500);
-        let mut quick = make.producer(&broker, "quick");
+        let mut slow = make.producer_with(&broker.bootstrap(), "slow", 1500);
+        let mut quick = make.producer(&broker.bootstrap(), "quick");
         slow.must("begin");
         slow.must("send out 0 slow");
         quick.must("begin");
         quick.must("send out 0 quick");
         quick.must("commit");
-        assert_eq!(visible(&broker, "out"), [""; 0], "the older transaction is still open");
+        assert_eq!(
+            visible(&broker.bootstrap(), "out"),
+            [""; 0],
+            "the older transaction is still open"
+        );
         wait_to_see(&broker, &["0 quick".into()]);
         assert_fenced(&slow.act("commit"));
-        let mut again = make.producer_with(&broker, "slow", 1500);
+        let mut again = make.producer_with(&broker.bootstrap(), "slow", 1500);
         again.must("begin");
         again.must("send out 0 again");
         again.must("commit");
@@ -138,40 +145,23 @@ fn a_transaction_that_is_open_for_too_long_is_aborted_and_holds_up_nobody() {
     }
 }
 
-/// What is committed for a group, as a consumer asks that wants to be sure.
-fn committed(broker: &Broker, group: &str) -> Result<i64, ErrorCode> {
-    let topic = OffsetFetchRequestTopic { name: Str::from("out"), partition_indexes: vec![0] };
-    let request = OffsetFetchRequest {
-        group_id: Str::from(group),
-        topics: Some(vec![topic]),
-        require_stable: true,
-        ..OffsetFetchRequest::default()
-    };
-    let answer = broker.client().ask(&request, 7);
-    let line = &answer.topics[0].partitions[0];
-    match ErrorCode::from_code(line.error_code).expect("a known code") {
-        ErrorCode::None => Ok(line.committed_offset),
-        code => Err(code),
-    }
-}
-
 #[test]
 fn offsets_in_a_transaction_count_when_it_is_committed() {
     for make in Make::all() {
         let broker = start(&format!("offsets-{}", make.name()));
-        let mut producer = make.producer(&broker, "t");
+        let mut producer = make.producer(&broker.bootstrap(), "t");
         producer.must("begin");
         producer.must("send out 0 x");
         producer.must("offset readers out 0 7");
-        assert_eq!(committed(&broker, "readers"), Err(ErrorCode::UnstableOffsetCommit));
+        assert_eq!(committed(&broker.bootstrap(), "readers"), Err(ErrorCode::UnstableOffsetCommit));
         producer.must("commit");
-        wait_until("the offset", WAIT_MAX, || committed(&broker, "readers").ok());
-        assert_eq!(committed(&broker, "readers"), Ok(7));
+        wait_until("the offset", WAIT_MAX, || committed(&broker.bootstrap(), "readers").ok());
+        assert_eq!(committed(&broker.bootstrap(), "readers"), Ok(7));
         producer.must("begin");
         producer.must("offset readers out 0 9");
         producer.must("abort");
-        wait_until("the abort", WAIT_MAX, || committed(&broker, "readers").ok());
-        assert_eq!(committed(&broker, "readers"), Ok(7), "what is aborted never was");
+        wait_until("the abort", WAIT_MAX, || committed(&broker.bootstrap(), "readers").ok());
+        assert_eq!(committed(&broker.bootstrap(), "readers"), Ok(7), "what is aborted never was");
     }
 }
 
@@ -179,11 +169,11 @@ fn offsets_in_a_transaction_count_when_it_is_committed() {
 fn kafkas_tool_lists_describes_and_aborts_and_its_reader_reads_the_coordinators_log() {
     let mut broker = start("transactions-tool");
     let [java, librdkafka] = Make::all();
-    let mut ended = librdkafka.producer(&broker, "ended");
+    let mut ended = librdkafka.producer(&broker.bootstrap(), "ended");
     ended.must("begin");
     ended.must("send out 0 a");
     ended.must("commit");
-    let mut open = java.producer(&broker, "open");
+    let mut open = java.producer(&broker.bootstrap(), "open");
     open.must("begin");
     open.must("send out 1 b");
     wait_to_see(&broker, &["0 a".into()]);
@@ -208,7 +198,7 @@ fn kafkas_tool_lists_describes_and_aborts_and_its_reader_reads_the_coordinators_
     assert!(!hanging.contains("out"), "its coordinator knows of it:\n{hanging}");
     tool(&["forceTerminateTransaction", "--transactionalId", "open"]);
     assert_fenced(&open.act("commit"));
-    assert_eq!(visible(&broker, "out"), ["0 a"]);
+    assert_eq!(visible(&broker.bootstrap(), "out"), ["0 a"]);
     broker.terminate();
     let logs: Vec<String> = (0..2)
         .map(|p| broker.log_dir().join(format!("__transaction_state-{p}/00000000000000000000.log")))

@@ -100,7 +100,7 @@ impl<'a> Pipeline<'a> {
             let args = [&["--bootstrap-server", &bootstrap], args].concat();
             Tools::kafka(class, &args, b"").all()
         };
-        let stored = read(&self.broker, "out", "read_uncommitted").len();
+        let stored = read(&self.broker.bootstrap(), "out", "read_uncommitted").len();
         let listed = ask(TRANSACTIONS, &["list"]);
         let group = ask(GROUPS, &["--describe", "--group", "copiers"]);
         let producers = (0..PARTITIONS).map(|p| {
@@ -119,7 +119,7 @@ impl<'a> Pipeline<'a> {
         let mut moved_at = Instant::now();
         while seen.len() < total && moved_at.elapsed() < WAIT_MAX {
             let before = seen.len();
-            seen = visible(&self.broker, "out");
+            seen = visible(&self.broker.bootstrap(), "out");
             if seen.len() > before {
                 moved_at = Instant::now();
             }

@@ -1,7 +1,11 @@
 //! Transactional producers of other people's making, told what to do step by step, and what a
 //! consumer sees of it.
 
-use klamm_testkit::{Broker, JavaProgram, Process, Tools, WAIT_MAX};
+use klamm_model::ErrorCode;
+use klamm_protocol::OffsetFetchRequest;
+use klamm_protocol::offset_fetch_request::OffsetFetchRequestTopic;
+use klamm_stdx::Str;
+use klamm_testkit::{Client, JavaProgram, Process, RawConnection, Tools, WAIT_MAX, wait_until};
 
 const JAVA: &str = include_str!("../java_sources/Scripted.java");
 const PYTHON: &str = include_str!("../python/scripted.py");
@@ -28,19 +32,19 @@ impl Make {
     }
 
     /// A producer, started and fenced off from any before it.
-    pub(crate) fn producer(&self, broker: &Broker, transactional_id: &str) -> Scripted {
-        self.producer_with(broker, transactional_id, 60_000)
+    pub(crate) fn producer(&self, bootstrap: &str, transactional_id: &str) -> Scripted {
+        self.producer_with(bootstrap, transactional_id, 60_000)
     }
 
     /// A producer with its own transaction timeout.
     pub(crate) fn producer_with(
         &self,
-        broker: &Broker,
+        bootstrap: &str,
         transactional_id: &str,
         timeout_ms: u32,
     ) -> Scripted {
-        let (bootstrap, timeout_ms) = (broker.bootstrap(), timeout_ms.to_string());
-        let args = [&*bootstrap, transactional_id, &timeout_ms];
+        let timeout_ms = timeout_ms.to_string();
+        let args = [bootstrap, transactional_id, &timeout_ms];
         let process = match self {
             Self::Java(program) => program.process(&args),
             Self::Librdkafka => Tools::python_process(PYTHON, &args),
@@ -85,16 +89,38 @@ impl Scripted {
 
 /// What a read_committed consumer sees of a topic now: each record as `PARTITION VALUE`, in order
 /// within its partition.
-pub(crate) fn visible(broker: &Broker, topic: &str) -> Vec<String> {
-    read(broker, topic, "read_committed")
+pub(crate) fn visible(bootstrap: &str, topic: &str) -> Vec<String> {
+    read(bootstrap, topic, "read_committed")
 }
 
 /// What a consumer of an isolation sees of a topic now.
-pub(crate) fn read(broker: &Broker, topic: &str, isolation: &str) -> Vec<String> {
-    let bootstrap = broker.bootstrap();
+pub(crate) fn read(bootstrap: &str, topic: &str, isolation: &str) -> Vec<String> {
     let isolation = format!("isolation.level={isolation}");
-    let args =
-        ["-b", &bootstrap, "-q", "-C", "-t", topic, "-o", "beginning", "-e", "-f", "%p %s\n"];
+    let args = ["-b", bootstrap, "-q", "-C", "-t", topic, "-o", "beginning", "-e", "-f", "%p %s\n"];
     let args = [&args[..], &["-X", &isolation]].concat();
     Tools::kcat(&args, b"").ok().text().lines().map(ToOwned::to_owned).collect()
+}
+
+/// What is committed for a group of the first partition of "out", as a consumer asks that wants to
+/// be sure, from a coordinator that has loaded the group.
+pub(crate) fn committed(bootstrap: &str, group: &str) -> Result<i64, ErrorCode> {
+    let topic = OffsetFetchRequestTopic { name: Str::from("out"), partition_indexes: vec![0] };
+    let request = OffsetFetchRequest {
+        group_id: Str::from(group),
+        topics: Some(vec![topic]),
+        require_stable: true,
+        ..OffsetFetchRequest::default()
+    };
+    let address = bootstrap.parse().expect("an address");
+    let mut client = Client::new(RawConnection::open(address).expect("a connection"));
+    wait_until("the coordinator", WAIT_MAX, || {
+        let answer = client.ask(&request, 7);
+        let line = answer.topics.first().and_then(|topic| topic.partitions.first());
+        let code = line.map_or(answer.error_code, |line| line.error_code);
+        match ErrorCode::from_code(code).expect("a known code") {
+            ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator => None,
+            ErrorCode::None => Some(Ok(line.expect("it was asked for").committed_offset)),
+            code => Some(Err(code)),
+        }
+    })
 }
