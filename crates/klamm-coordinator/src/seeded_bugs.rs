@@ -20,6 +20,10 @@ pub enum CoordinatorBug {
     LiveGroupExpires,
     /// Offsets of an aborted transaction count.
     AbortedOffsetsCount,
+    /// A partition is given before its former owner has given it up.
+    TwoOwners,
+    /// What a pattern stood for stays assigned although the topic is gone.
+    DeletedTopicAssigned,
 }
 
 #[cfg(feature = "seeded-bugs")]

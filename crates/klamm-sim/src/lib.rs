@@ -12,6 +12,7 @@
 //! cargo run -p klamm-sim -- seeds 0 10000    many
 //! cargo run -p klamm-sim -- transactions 42  a seed of the transaction coordinator's simulation
 //! cargo run -p klamm-sim -- groups 0 20000   many of the classic groups'
+//! cargo run -p klamm-sim -- consumer-groups 0 20000   many of the consumer protocol's groups'
 //! ```
 
 pub mod campaign;

@@ -4,10 +4,11 @@
 use std::process::ExitCode;
 
 use klamm_sim::campaign::{self, CompactionTally};
-use klamm_sim::coordinators;
+use klamm_sim::coordinators::Simulation;
 
 const USAGE: &str = "usage: klamm-sim seed N | klamm-sim seeds FROM COUNT\n       \
-     klamm-sim transactions N [COUNT] | klamm-sim groups N [COUNT]";
+     klamm-sim (transactions | groups | consumer-groups) N [COUNT]\n       \
+     klamm-sim hashes (transactions | groups | consumer-groups) FROM COUNT";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,9 +18,11 @@ fn main() -> ExitCode {
         ["seeds", from, count] => {
             number(from).and_then(|from| number(count).and_then(|count| many(from, count)))
         }
-        [coordinator, seed] => number(seed).and_then(|seed| coordinate(coordinator, seed, 1)),
-        [coordinator, from, count] => number(from)
-            .and_then(|from| number(count).and_then(|count| coordinate(coordinator, from, count))),
+        ["hashes", simulation, from, count] => number(from)
+            .and_then(|from| number(count).and_then(|count| hashes(simulation, from, count))),
+        [simulation, seed] => number(seed).and_then(|seed| coordinate(simulation, seed, 1)),
+        [simulation, from, count] => number(from)
+            .and_then(|from| number(count).and_then(|count| coordinate(simulation, from, count))),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {
@@ -32,19 +35,25 @@ fn main() -> ExitCode {
 }
 
 /// Seeds of a coordinator; a single one tells what happened.
-fn coordinate(coordinator: &str, from: u64, count: u64) -> Result<(), String> {
+fn coordinate(simulation: &str, from: u64, count: u64) -> Result<(), String> {
+    let of = Simulation::from_name(simulation).ok_or_else(|| USAGE.to_owned())?;
     for seed in from..from.saturating_add(count) {
-        let outcome = match coordinator {
-            "transactions" => coordinators::transactions::random(seed).map(drop),
-            "groups" => coordinators::groups::random(seed).map(drop),
-            _ => return Err(USAGE.to_owned()),
-        };
-        outcome.map_err(|violation| {
+        of.run(seed).map_err(|violation| {
             violation.story.iter().filter(|_| count == 1).for_each(|line| println!("{line}"));
             violation.to_string()
         })?;
     }
-    println!("{count} seeds of {coordinator} from {from} on: every promise was kept");
+    println!("{count} seeds of {simulation} from {from} on: every promise was kept");
+    Ok(())
+}
+
+/// A line for each seed, with the hash of all that happens in it.
+fn hashes(simulation: &str, from: u64, count: u64) -> Result<(), String> {
+    let of = Simulation::from_name(simulation).ok_or_else(|| USAGE.to_owned())?;
+    for seed in from..from.saturating_add(count) {
+        let hash = of.trace_hash(seed).map_err(|violation| violation.to_string())?;
+        println!("{seed} {hash:016x}");
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use klamm_config::GroupConfig;
+use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_metadata::MetadataImage;
 use klamm_model::{ErrorCode, Timestamp};
 use klamm_stdx::Str;
@@ -14,7 +15,7 @@ use super::heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, Refusal};
 use super::limits::ConsumerLimits;
 use super::member::{Current, JOIN_EPOCH, Member, MemberState, STATIC_LEAVE_EPOCH, Subscription};
 use super::partitions::{Partitions, listed, same};
-use super::reconcile::{self, Target};
+use super::reconcile::{self, Target, Wish};
 use super::record::{Change, GroupEpoch, ResolvedRegex, TargetEpoch};
 use super::{regex, target};
 use crate::Time;
@@ -224,10 +225,7 @@ impl<'a> Deciding<'a> {
 
     /// A new epoch, if somebody asks for other topics, or the topics are others.
     fn bump(&mut self) {
-        let is_new = match self.old {
-            Some(old) => old.names != self.new.names || old.regex != self.new.regex,
-            None => true,
-        };
+        let is_new = self.asks_anew();
         if !is_new && self.at.topics == Topics::Known {
             return;
         }
@@ -242,6 +240,11 @@ impl<'a> Deciding<'a> {
             let epoch = GroupEpoch { epoch: self.epoch, metadata_hash: hash };
             self.changes.push(Change::Group(Some(epoch)));
         }
+    }
+
+    /// Whether the member asks for other topics than before, or for the first time.
+    fn asks_anew(&self) -> bool {
+        self.old.is_none_or(|old| old.names != self.new.names || old.regex != self.new.regex)
     }
 
     /// Topics came or went: patterns may stand for others.
@@ -279,12 +282,14 @@ impl<'a> Deciding<'a> {
             let message = "The consumer group member is in a unknown state. The member must abandon all its partitions and rejoin.";
             return Err(Refusal::new(ErrorCode::FencedMemberEpoch, message));
         }
-        if self.current.is_reconciled_to(epoch) {
+        let wish = if self.asks_anew() { Wish::New } else { Wish::Same };
+        if self.current.is_reconciled_to(epoch) && wish == Wish::Same {
             return Ok(self.current.clone());
         }
-        let target = Target { epoch, partitions, told };
+        let partitions = &target::read_of(self, partitions);
+        let target = Target { epoch, partitions, told, wish };
         let next = reconcile::next(&self.current, &target, |topic_id, partition| {
-            self.group.owner(topic_id, partition).is_none()
+            self.group.owner(topic_id, partition).is_none() || is_seeded(CoordinatorBug::TwoOwners)
         });
         if next != self.current {
             let written = Box::new(next.clone());

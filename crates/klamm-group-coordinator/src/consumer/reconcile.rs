@@ -23,10 +23,22 @@ use super::partitions::{Owned, Partitions, TopicPartitions, contains, put};
 pub(crate) struct Target<'a> {
     /// The epoch of the target.
     pub epoch: i32,
-    /// The target.
+    /// The target, as far as the member reads its topics.
     pub partitions: &'a Partitions,
     /// What the member says that it has, if it says.
     pub told: Option<&'a [TopicPartitions]>,
+    /// Whether it asks for other topics than before.
+    pub wish: Wish,
+}
+
+/// Whether a member asks for other topics than before: then it gives up what it does not read any
+/// more at once, whatever the target says, which may be computed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// It does not.
+    Same,
+    /// It does, or it is new.
+    New,
 }
 
 /// The next step; the same if there is none to make.
@@ -36,15 +48,24 @@ pub(crate) fn next(
     is_free: impl Fn(TopicId, PartitionIndex) -> bool,
 ) -> Current {
     match current.state {
-        MemberState::Stable if current.epoch == target.epoch => current.clone(),
+        MemberState::Stable if current.epoch == target.epoch && target.wish == Wish::Same => {
+            current.clone()
+        }
         MemberState::Stable | MemberState::UnreleasedPartitions => {
             step(current, current.epoch, target, is_free)
         }
         // What it was told to give up, it still has as far as anybody knows.
         MemberState::UnrevokedPartitions if has_any(target.told, &current.revoking) => {
-            current.clone()
+            match target.wish {
+                Wish::Same => current.clone(),
+                Wish::New => give_up_more(current, target),
+            }
         }
-        MemberState::UnrevokedPartitions => step(current, current.epoch + 1, target, is_free),
+        // It may be in the target's epoch already, if it asked for other topics since.
+        MemberState::UnrevokedPartitions => {
+            let epoch = target.epoch.min(current.epoch + 1);
+            step(current, epoch, target, is_free)
+        }
         // Whoever gets here has said that it has nothing; see `Decision`.
         MemberState::Unknown => step(current, target.epoch, target, is_free),
     }
@@ -56,21 +77,37 @@ fn has_any(told: Option<&[TopicPartitions]>, revoking: &Owned) -> bool {
     told.iter().any(|(id, partitions)| partitions.iter().any(|p| contains(revoking, *id, *p)))
 }
 
-fn step(
-    current: &Current,
-    epoch: i32,
-    target: &Target<'_>,
-    is_free: impl Fn(TopicId, PartitionIndex) -> bool,
-) -> Current {
+/// What a member keeps of what it has, and what it has to give up.
+fn split(current: &Current, target: &Partitions) -> (Owned, Owned) {
     let (mut assigned, mut revoking) = (Owned::new(), Owned::new());
     for (topic_id, partitions) in &current.assigned {
-        let wanted = target.partitions.get(topic_id);
+        let wanted = target.get(topic_id);
         for (partition, since) in partitions {
             let stays = wanted.is_some_and(|wanted| wanted.contains(partition));
             let side = if stays { &mut assigned } else { &mut revoking };
             put(side, (*topic_id, *partition), *since);
         }
     }
+    (assigned, revoking)
+}
+
+/// A member that is giving something up gives up more.
+fn give_up_more(current: &Current, target: &Target<'_>) -> Current {
+    let (assigned, more) = split(current, target.partitions);
+    let mut revoking = current.revoking.clone();
+    for (topic_id, partitions) in more {
+        revoking.entry(topic_id).or_default().extend(partitions);
+    }
+    Current { assigned, revoking, ..current.clone() }
+}
+
+fn step(
+    current: &Current,
+    epoch: i32,
+    target: &Target<'_>,
+    is_free: impl Fn(TopicId, PartitionIndex) -> bool,
+) -> Current {
+    let (mut assigned, revoking) = split(current, target.partitions);
     if !revoking.is_empty() && has_any(target.told, &revoking) {
         let state = MemberState::UnrevokedPartitions;
         return Current { state, assigned, revoking, ..current.in_epoch(epoch) };
@@ -123,8 +160,38 @@ mod tests {
     ) -> Current {
         let told = told.map(|told| vec![(T, told.to_vec())]);
         let partitions = partitions(target);
-        let target = Target { epoch, partitions: &partitions, told: told.as_deref() };
+        let (told, wish) = (told.as_deref(), Wish::Same);
+        let target = Target { epoch, partitions: &partitions, told, wish };
         next(current, &target, |_, p| !taken.contains(&p))
+    }
+
+    fn ask_anew(current: &Current, (epoch, target): (i32, &[i32])) -> Current {
+        let partitions = partitions(target);
+        let target = Target { epoch, partitions: &partitions, told: None, wish: Wish::New };
+        next(current, &target, |_, _| true)
+    }
+
+    #[test]
+    fn a_member_that_asks_for_other_topics_gives_the_old_up_in_its_epoch() {
+        let next = ask_anew(&stable(&[0, 1]), (1, &[0]));
+        assert_eq!((next.state, next.epoch), (MemberState::UnrevokedPartitions, 1));
+        assert_eq!((all(&next.assigned), all(&next.revoking)), (vec![0], vec![1]));
+        let more = ask_anew(&next, (1, &[]));
+        assert_eq!((more.state, all(&more.assigned)), (MemberState::UnrevokedPartitions, vec![]));
+        assert_eq!(all(&more.revoking), [0, 1]);
+        assert_eq!(ask_anew(&stable(&[0, 1]), (1, &[0, 1])), stable(&[0, 1]));
+    }
+
+    #[test]
+    fn a_member_that_gives_up_twice_in_the_targets_epoch_stays_in_it() {
+        let once = ask_anew(&stable(&[0, 1]), (1, &[0]));
+        let told = vec![(T, vec![0])];
+        let partitions = partitions(&[]);
+        let target =
+            Target { epoch: 1, partitions: &partitions, told: Some(&told), wish: Wish::New };
+        let twice = next(&once, &target, |_, _| true);
+        assert_eq!((twice.state, twice.epoch), (MemberState::UnrevokedPartitions, 1));
+        assert_eq!(go(&twice, (1, &[]), Some(&[]), &[]).epoch, 1);
     }
 
     #[test]

@@ -77,6 +77,14 @@ pub(super) fn compute(this: &mut Deciding<'_>) -> Partitions {
     own
 }
 
+/// What of a target the member reads, now that it may ask for other topics: the target may be older
+/// than its wish (Kafka: KAFKA-19431).
+pub(super) fn read_of(this: &Deciding<'_>, target: &Partitions) -> Partitions {
+    let topics = topics_of(this, &this.new, &mut Spec::default());
+    let reads = target.iter().filter(|(topic_id, _)| topics.contains(topic_id));
+    reads.map(|(topic_id, partitions)| (*topic_id, partitions.clone())).collect()
+}
+
 /// The members as they will be, in the order of their ids.
 fn members<'a>(this: &'a Deciding<'_>) -> Vec<(&'a Str, &'a Subscription)> {
     let is_other =

@@ -5,13 +5,65 @@
 //! and loses what was not committed; clients die, and zombies go on. A seed decides everything.
 //! Never touches a file, a thread or the time.
 
+pub mod consumers;
 pub mod groups;
 mod partition;
 mod queue;
+mod trace;
 pub mod transactions;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use trace::Trace;
+
+/// A simulation, by the word that the command line has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Simulation {
+    /// Transactions.
+    Transactions,
+    /// Groups of the classic protocol.
+    Groups,
+    /// Groups of the consumer protocol.
+    ConsumerGroups,
+}
+
+impl Simulation {
+    /// By its word.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            transactions::NAME => Some(Self::Transactions),
+            groups::NAME => Some(Self::Groups),
+            consumers::NAME => Some(Self::ConsumerGroups),
+            _ => None,
+        }
+    }
+
+    /// One seed.
+    ///
+    /// # Errors
+    /// The promise that was broken.
+    pub fn run(self, seed: u64) -> Result<(), Violation> {
+        match self {
+            Self::Transactions => transactions::random(seed).map(drop),
+            Self::Groups => groups::random(seed).map(drop),
+            Self::ConsumerGroups => consumers::random(seed).map(drop),
+        }
+    }
+
+    /// A hash of everything that happens in a seed: the same in every process.
+    ///
+    /// # Errors
+    /// The promise that was broken.
+    pub fn trace_hash(self, seed: u64) -> Result<u64, Violation> {
+        match self {
+            Self::Transactions => transactions::of_seed(seed).trace_hash(),
+            Self::Groups => groups::of_seed(seed).trace_hash(),
+            Self::ConsumerGroups => consumers::of_seed(seed).trace_hash(),
+        }
+    }
+}
 
 /// A promise that was broken.
 #[derive(Debug, Clone)]
@@ -35,19 +87,42 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// Runs a seed; a panic of a shard is a violation too.
-fn run<T>(
-    (name, seed): (&'static str, u64),
-    work: impl FnOnce(&mut Vec<String>) -> Result<T, String>,
-) -> Result<T, Violation> {
-    let mut story = Vec::new();
-    let result = catch_unwind(AssertUnwindSafe(|| work(&mut story)));
-    let result = result.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        Err(format!("panic: {}", text.unwrap_or_default()))
-    });
-    result.map_err(|what| Violation { name, seed, what, story })
+/// A seed of a coordinator: what it did, once more with every line if that broke a promise.
+struct Run<W> {
+    name: &'static str,
+    seed: u64,
+    work: W,
+}
+
+impl<T, W: Fn(u64, &mut Trace) -> Result<T, String>> Run<W> {
+    fn run(self) -> Result<T, Violation> {
+        self.go(&mut Trace::silent()).map_err(|_| {
+            let mut trace = Trace::told();
+            let what = match self.go(&mut trace) {
+                Err(what) => what,
+                Ok(_) => "it breaks a promise at random: what it does is not its seed's".to_owned(),
+            };
+            Violation { name: self.name, seed: self.seed, what, story: trace.into_story() }
+        })
+    }
+
+    /// The hash of everything that happens.
+    fn trace_hash(self) -> Result<u64, Violation> {
+        let mut trace = Trace::hashed();
+        let Self { name, seed, .. } = self;
+        self.go(&mut trace).map_err(|what| Violation { name, seed, what, story: Vec::new() })?;
+        Ok(trace.hash())
+    }
+
+    /// A panic of a shard is a violation too.
+    fn go(&self, trace: &mut Trace) -> Result<T, String> {
+        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(self.seed, trace)));
+        result.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            Err(format!("panic: {}", text.unwrap_or_default()))
+        })
+    }
 }
 
 /// Fails with `what` unless `holds`.

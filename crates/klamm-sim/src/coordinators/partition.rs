@@ -266,6 +266,14 @@ impl SimPartition {
         batches.flat_map(entries).collect()
     }
 
+    /// What is committed from `from` on.
+    pub(super) fn committed_from(&self, from: Offset) -> LoadedChunk {
+        let state = self.lock();
+        let at = |offset| state.batches.partition_point(|b| b.header.base_offset < offset);
+        let new = state.batches[at(from)..at(state.high_watermark)].iter();
+        LoadedChunk { entries: new.flat_map(entries).collect(), next_offset: state.high_watermark }
+    }
+
     /// How many batches it holds.
     pub(super) fn len(&self) -> usize {
         self.lock().batches.len()
@@ -323,7 +331,8 @@ impl PartitionLog for SimPartition {
 
     fn read(&self, from: Offset) -> Result<LoadedChunk, ErrorCode> {
         let state = self.lock();
-        let rest = state.batches.iter().filter(|batch| batch.header.base_offset >= from);
+        let first = state.batches.partition_point(|batch| batch.header.base_offset < from);
+        let rest = state.batches[first..].iter();
         Ok(LoadedChunk { entries: rest.flat_map(entries).collect(), next_offset: state.end() })
     }
 }

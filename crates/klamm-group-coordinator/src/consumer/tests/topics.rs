@@ -69,6 +69,35 @@ fn a_member_that_asks_for_other_topics_gets_them() {
 }
 
 #[test]
+fn what_a_member_does_not_read_any_more_it_gives_up_before_the_next_target() {
+    let mut world = World::new(1);
+    let mut a = Client::new("a");
+    world.create("u", U, 1);
+    world.join(&mut a, &["t", "u"]);
+    let beat = ConsumerHeartbeat { names: Some(vec!["u".into()]), ..a.beats() };
+    let answer = world.send(beat).unwrap();
+    a.take(&answer);
+    assert_eq!((world.group().epoch, world.group().target_epoch), (2, 1));
+    assert_eq!((a.has(T), a.has(U)), (vec![], vec![0]));
+    world.settle(&mut [&mut a]);
+    assert_eq!((world.state(), a.has(U)), ("Stable", vec![0]));
+}
+
+#[test]
+fn a_static_member_that_comes_back_with_other_topics_gets_none_of_the_old() {
+    let mut world = World::new(1);
+    let mut a = Client::fixed("a", "i");
+    world.create("u", U, 1);
+    world.join(&mut a, &["t"]);
+    world.send(a.leaves(-2)).unwrap();
+    let mut b = Client::fixed("b", "i");
+    world.join(&mut b, &["u"]);
+    assert_eq!((world.group().target_epoch, b.has(T)), (1, vec![]));
+    world.settle(&mut [&mut b]);
+    assert_eq!((b.has(T), b.has(U)), (vec![], vec![0]));
+}
+
+#[test]
 fn members_of_different_topics_share_what_they_have_in_common() {
     let mut world = World::new(4);
     let (mut a, mut b) = (Client::new("a"), Client::new("b"));

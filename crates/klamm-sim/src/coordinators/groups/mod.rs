@@ -10,8 +10,12 @@
 mod member;
 mod world;
 
-use super::Violation;
+use super::trace::Trace;
+use super::{Run, Violation};
 use world::World;
+
+/// What the command line calls it.
+pub(super) const NAME: &str = "groups";
 
 /// What a seed did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,5 +45,9 @@ impl GroupTally {
 /// # Errors
 /// The promise that was broken.
 pub fn random(seed: u64) -> Result<GroupTally, Violation> {
-    super::run(("groups", seed), |story| World::new(seed).run(story))
+    of_seed(seed).run()
+}
+
+pub(super) fn of_seed(seed: u64) -> Run<impl Fn(u64, &mut Trace) -> Result<GroupTally, String>> {
+    Run { name: NAME, seed, work: |seed, trace: &mut Trace| World::new(seed).run(trace) }
 }

@@ -15,6 +15,7 @@ use super::member::{GROUP, Learned, Member};
 use crate::coordinators::ensure;
 use crate::coordinators::partition::SimPartition;
 use crate::coordinators::queue::Queue;
+use crate::coordinators::trace::Trace;
 use crate::random::Seeded;
 
 /// How long a seed lasts.
@@ -126,11 +127,11 @@ impl World {
         self.ms + self.random.between(0, most) as u64
     }
 
-    pub(super) fn run(mut self, story: &mut Vec<String>) -> Result<GroupTally, String> {
+    pub(super) fn run(mut self, trace: &mut Trace) -> Result<GroupTally, String> {
         while let Some((ms, event)) = self.queue.take() {
             self.ms = ms;
             if !matches!(event, Event::Sync | Event::Tick) {
-                story.push(format!("{ms} {event:?}"));
+                trace.note(format_args!("{ms} {event:?}"));
             }
             match event {
                 Event::End => return self.finish(),

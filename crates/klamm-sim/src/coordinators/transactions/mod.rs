@@ -16,8 +16,12 @@ mod ledger;
 mod markers;
 mod world;
 
-use super::Violation;
+use super::trace::Trace;
+use super::{Run, Violation};
 use world::{Plan, World};
+
+/// What the command line calls it.
+pub(super) const NAME: &str = "transactions";
 
 /// What a seed did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,7 +51,17 @@ impl TransactionTally {
 /// # Errors
 /// The promise that was broken.
 pub fn random(seed: u64) -> Result<TransactionTally, Violation> {
-    super::run(("transactions", seed), |story| World::new(seed, Plan::Chaos).run(story))
+    of_seed(seed).run()
+}
+
+pub(super) fn of_seed(
+    seed: u64,
+) -> Run<impl Fn(u64, &mut Trace) -> Result<TransactionTally, String>> {
+    Run {
+        name: NAME,
+        seed,
+        work: |seed, trace: &mut Trace| World::new(seed, Plan::Chaos).run(trace),
+    }
 }
 
 /// The same work without chaos, with a crash of the broker when the coordinator's log has its
@@ -56,8 +70,8 @@ pub fn random(seed: u64) -> Result<TransactionTally, Violation> {
 /// # Errors
 /// The promise that was broken.
 pub fn crash_at(seed: u64, n: usize) -> Result<TransactionTally, Violation> {
-    let tally =
-        super::run(("transactions", seed), |story| World::new(seed, Plan::CrashAt(n)).run(story));
+    let work = move |seed, trace: &mut Trace| World::new(seed, Plan::CrashAt(n)).run(trace);
+    let tally = Run { name: NAME, seed, work }.run();
     tally.map_err(|mut violation| {
         violation.what = format!("crashed at record {n}: {}", violation.what);
         violation

@@ -15,6 +15,7 @@ use super::client::{Answer, Client, Message, Then};
 use super::ledger::Ledger;
 use super::markers::Writer;
 use crate::coordinators::queue::Queue;
+use crate::coordinators::trace::Trace;
 use crate::random::Seeded;
 
 /// How long a transaction may stay open.
@@ -151,24 +152,24 @@ impl World {
         self.plan == Plan::Chaos && !self.is_calm && self.random.one_in(n)
     }
 
-    pub(super) fn run(mut self, story: &mut Vec<String>) -> Result<TransactionTally, String> {
+    pub(super) fn run(mut self, trace: &mut Trace) -> Result<TransactionTally, String> {
         while let Some((ms, event)) = self.queue.take() {
             self.ms = ms;
             self.tally.events += 1;
             if !matches!(event, Event::Sync | Event::Read | Event::Marker(_)) {
-                story.push(format!("{ms} {event:?}"));
+                trace.note(format_args!("{ms} {event:?}"));
             }
             if matches!(event, Event::End) {
                 return self.finish();
             }
             let happened = self.on_event(&event).and_then(|()| self.settle());
-            story.append(&mut self.notes);
+            self.notes.drain(..).for_each(|note| trace.note(format_args!("{note}")));
             happened?;
             if let Plan::CrashAt(n) = self.plan
                 && self.tally.crashes == 0
                 && self.broker.transaction_log.len() >= n
             {
-                story.push(format!("{ms} crash"));
+                trace.note(format_args!("{ms} crash"));
                 self.crash();
             }
         }
