@@ -63,7 +63,7 @@ impl GroupShard {
 
     /// How many more lines of offsets a group may add, if it wants so many.
     pub(crate) fn room_for_offsets(
-        &mut self,
+        &self,
         group_id: &Str,
         wanted: usize,
         actions: &mut Actions,

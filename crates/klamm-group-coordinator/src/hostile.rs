@@ -274,6 +274,18 @@ fn of_a_million_offsets_only_so_many_are_kept_and_those_can_be_renewed() {
 }
 
 #[test]
+fn offsets_that_are_renewed_make_nobody_go_though_there_is_no_room() {
+    let mut world = World::new(Bounds { offsets_max: 20, ..few() });
+    assert_eq!(world.commit("idle", 0..10), vec![ErrorCode::None; 10]);
+    assert_eq!(world.commit("g", 0..10), vec![ErrorCode::None; 10]);
+    assert_eq!(world.commit("g", 0..10), vec![ErrorCode::None; 10]);
+    assert_eq!(world.fetch("idle", 0), Some(1));
+    assert_eq!(world.commit("g", 5..11), vec![ErrorCode::None; 6]);
+    assert_eq!(world.fetch("idle", 0), None);
+    assert_eq!(world.fetch("g", 10), Some(1));
+}
+
+#[test]
 fn offsets_of_a_transaction_count_once_wherever_they_end() {
     let mut world = World::new(few());
     let tombstones = world.records;

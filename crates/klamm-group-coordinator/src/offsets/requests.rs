@@ -65,7 +65,7 @@ impl GroupShard {
 
     /// The records of a commit, and what becomes of each line.
     fn records_of(
-        &mut self,
+        &self,
         wall: Timestamp,
         group_id: &Str,
         commit: OffsetCommit,
@@ -74,9 +74,13 @@ impl GroupShard {
         let group_id = group_id.detached();
         let mut records = Vec::with_capacity(commit.offsets.len());
         let mut results = Vec::with_capacity(commit.offsets.len());
-        let mut room = self.room_for_offsets(&group_id, commit.offsets.len(), actions);
-        for line in commit.offsets {
-            let is_new = !self.offsets.contains_line(&group_id, &line.topic, line.partition);
+        let is_new = |line: &OffsetToCommit| {
+            !self.offsets.contains_line(&group_id, &line.topic, line.partition)
+        };
+        let new: Vec<bool> = commit.offsets.iter().map(is_new).collect();
+        let wanted = new.iter().filter(|is_new| **is_new).count();
+        let mut room = self.room_for_offsets(&group_id, wanted, actions);
+        for (line, is_new) in commit.offsets.into_iter().zip(new) {
             let error = if line.metadata.len() > self.offset_limits.metadata_bytes_max {
                 ErrorCode::OffsetMetadataTooLarge
             } else if is_new && room == 0 {
