@@ -181,6 +181,12 @@ config_structs! {
         initial_rebalance_delay_ms: i32 = number "group.initial.rebalance.delay.ms",
         /// Most members of a classic group.
         max_size: usize = number "group.max.size",
+        /// Most groups of a partition of the offsets topic.
+        groups_max: usize = number "klamm.groups.max",
+        /// Most members of all of them.
+        members_max: usize = number "klamm.group.members.max",
+        /// Most offsets of all of them.
+        offsets_max: usize = number "klamm.group.offsets.max",
         /// How long records are gathered; -1: the coordinator decides.
         append_linger_ms: i32 = number "group.coordinator.append.linger.ms",
         /// Protocols that are served.

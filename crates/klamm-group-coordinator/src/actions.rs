@@ -1,5 +1,7 @@
 //! What a shard wants done.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use klamm_coordinator::{TransactionEnd, TransactionalProducer};
 use klamm_model::{ErrorCode, GenerationId, Verification};
@@ -130,10 +132,11 @@ impl Actions {
 
     /// Writes the group with the leader's assignments; members that it left out get nothing.
     pub(crate) fn write_assignment(&mut self, group: &Group, assignments: &[(Str, Bytes)]) {
-        let part = |id: &Str| {
-            let found = assignments.iter().find(|(member_id, _)| member_id == id);
-            found.map(|(_, bytes)| Bytes::copy_from_slice(bytes)).unwrap_or_default()
-        };
+        // Should the leader name somebody twice, the first counts.
+        let told: HashMap<&Str, &Bytes> =
+            assignments.iter().rev().map(|(member_id, part)| (member_id, part)).collect();
+        let part =
+            |id: &Str| told.get(id).map(|bytes| Bytes::copy_from_slice(bytes)).unwrap_or_default();
         let assignments: Vec<(Str, Bytes)> =
             group.members().map(|m| (m.member_id.clone(), part(&m.member_id))).collect();
         self.writes.push(Write {

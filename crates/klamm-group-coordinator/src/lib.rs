@@ -6,16 +6,21 @@
 //! No clock, no disk, no task here: klamm-coordinator runs the shard.
 
 mod actions;
+mod bounds;
 pub mod classic;
 pub mod consumer;
+#[cfg(test)]
+mod hostile;
 mod migration;
 mod offsets;
 mod record;
 mod request;
+mod roll;
 mod runs;
 mod shard;
 
 pub use actions::{Actions, Author, Then, Write};
+pub use bounds::Bounds;
 pub use classic::{
     Group, Heartbeat, JoinRequest, Joined, JoinedMember, Leaver, LeftMember, Limits, Member,
     Protocol, State, SyncRequest, Synced,

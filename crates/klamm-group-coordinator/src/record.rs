@@ -121,6 +121,16 @@ impl From<DecodeError> for RecordError {
 }
 
 impl Record {
+    /// The group that is another with it; offsets change none.
+    pub(crate) fn changed_group(&self) -> Option<&Str> {
+        match self {
+            Self::Group(group) => Some(&group.group_id),
+            Self::GroupTombstone { group_id } => Some(group_id),
+            Self::Consumer(record) => Some(&record.group_id),
+            Self::Offset { .. } => None,
+        }
+    }
+
     /// Key and value as they stand in the log; no value is a tombstone.
     ///
     /// # Errors
@@ -217,7 +227,8 @@ fn committed(value: &OffsetCommitValue) -> CommittedOffset {
 }
 
 impl GroupSnapshot {
-    /// The group as it is now, with `assignments` instead of the members' own where given.
+    /// The group as it is now, with `assignments` instead of the members' own where given; they are
+    /// in the order of the members' ids.
     pub(crate) fn of(group: &Group, assignments: &[(Str, Bytes)]) -> Self {
         let protocol = group.protocol_name().cloned().unwrap_or_default();
         let member = |m: &Member| MemberSnapshot {
@@ -228,10 +239,10 @@ impl GroupSnapshot {
             rebalance_timeout_ms: m.rebalance_timeout_ms,
             session_timeout_ms: m.session_timeout_ms,
             subscription: m.metadata(&protocol),
-            assignment: assignments
-                .iter()
-                .find(|(id, _)| *id == m.member_id)
-                .map_or_else(|| m.assignment.clone(), |(_, assignment)| assignment.clone()),
+            assignment: match assignments.binary_search_by(|(id, _)| id.cmp(&m.member_id)) {
+                Ok(at) => assignments[at].1.clone(),
+                Err(_) => m.assignment.clone(),
+            },
         };
         Self {
             group_id: group.group_id.clone(),
@@ -252,13 +263,10 @@ impl GroupSnapshot {
         group.state = if self.members.is_empty() { State::Empty } else { State::Stable };
         group.leader_id = self.leader_id.filter(|_| !self.members.is_empty());
         for member in self.members {
-            if let Some(instance_id) = &member.instance_id {
-                group.static_members.insert(instance_id.clone(), member.member_id.clone());
-            }
             let name = self.protocol_name.clone().unwrap_or_default();
             let protocols = vec![Protocol { name, metadata: member.subscription }];
             let loaded = Member {
-                member_id: member.member_id.clone(),
+                member_id: member.member_id,
                 instance_id: member.instance_id,
                 client_id: member.client_id,
                 client_host: member.client_host,
@@ -271,7 +279,7 @@ impl GroupSnapshot {
                 awaiting_sync: None,
                 is_new: false,
             };
-            group.members.insert(member.member_id, loaded);
+            group.put_member(loaded);
         }
         group.protocol_name = self.protocol_name.filter(|_| group.state == State::Stable);
         group

@@ -48,6 +48,27 @@ pub enum Request {
     EndTransaction(TransactionEnd),
 }
 
+impl Request {
+    /// The group that it names.
+    pub(crate) fn group_id(&self) -> Option<&Str> {
+        match self {
+            Self::Join(group_id, _)
+            | Self::Sync(group_id, _)
+            | Self::Heartbeat(group_id, _)
+            | Self::ConsumerHeartbeat(group_id, _)
+            | Self::Leave(group_id, _)
+            | Self::CommitOffsets(group_id, _)
+            | Self::CommitInTransaction(group_id, _)
+            | Self::FetchOffsets(group_id, _)
+            | Self::DeleteOffsets(group_id, _)
+            | Self::Describe(group_id)
+            | Self::DescribeConsumers(group_id)
+            | Self::Delete(group_id) => Some(group_id),
+            Self::List(_) | Self::TopicDeleted(_) | Self::EndTransaction(_) => None,
+        }
+    }
+}
+
 /// Which groups to list; an empty filter lets all through.
 #[derive(Debug, Clone, Default)]
 pub struct GroupFilter {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use klamm_coordinator::{CoordinatorBug, TransactionEnd, is_seeded};
 use klamm_env::Moment;
 use klamm_metadata::MetadataImage;
-use klamm_model::{ErrorCode, ProducerId};
+use klamm_model::{ErrorCode, ProducerId, Timestamp};
 use klamm_stdx::Str;
 
 use crate::actions::{Actions, Author, Then, Write};
+use crate::bounds::Bounds;
 use crate::classic::{
     Group, Heartbeat, JoinRequest, Joined, Leaver, Limits, State, SyncRequest, Synced,
 };
@@ -19,6 +20,7 @@ use crate::record::Record;
 use crate::request::{
     DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response,
 };
+use crate::roll::{Entry, Roll};
 use crate::{Ticket, Time};
 
 /// The groups and offsets of one shard.
@@ -35,6 +37,8 @@ pub struct GroupShard {
     pub(crate) offsets: OffsetStore,
     pub(crate) limits: Limits,
     pub(crate) offset_limits: OffsetLimits,
+    pub(crate) bounds: Bounds,
+    pub(crate) roll: Roll,
     next_expiry: Option<Moment>,
 }
 
@@ -51,6 +55,8 @@ impl GroupShard {
             offsets: OffsetStore::default(),
             limits,
             offset_limits,
+            bounds: Bounds::default(),
+            roll: Roll::default(),
             next_expiry: None,
         }
     }
@@ -70,6 +76,25 @@ impl GroupShard {
         actions: &mut Actions,
     ) {
         self.next_expiry.get_or_insert(time.now.plus_ms(self.offset_limits.check_interval_ms));
+        let group_id = request.group_id().cloned();
+        self.answer(time, request, ticket, actions);
+        group_id.iter().for_each(|group_id| self.enroll(group_id));
+    }
+
+    /// A group may have changed: what is kept of it beside it follows.
+    pub(crate) fn enroll(&mut self, group_id: &Str) {
+        let entry = if let Some(group) = self.groups.get(group_id) {
+            let members = group.members.len() + group.pending_members.len();
+            Entry { due: group.next_timeout(), members }
+        } else if let Some(group) = self.consumer_groups.get(group_id) {
+            Entry { due: group.next_timeout(), members: group.members.len() }
+        } else {
+            Entry::default()
+        };
+        self.roll.set(group_id, entry);
+    }
+
+    fn answer(&mut self, time: Time, request: Request, ticket: Ticket, actions: &mut Actions) {
         match request {
             Request::Join(group_id, join) => self.on_join(time, &group_id, join, ticket, actions),
             Request::Sync(group_id, sync) => self.on_sync(time, &group_id, &sync, ticket, actions),
@@ -127,6 +152,10 @@ impl GroupShard {
             let refused = Joined::refused(ErrorCode::InvalidSessionTimeout, join.member_id);
             return actions.reply(ticket, Response::Join(refused));
         }
+        if !self.has_room_for_join(group_id, &join) {
+            let refused = Joined::refused(ErrorCode::GroupMaxSizeReached, join.member_id);
+            return actions.reply(ticket, Response::Join(refused));
+        }
         if self.consumer_groups.get(group_id).is_some_and(|group| !group.members.is_empty()) {
             return self.on_join_consumers(time, (group_id, join), ticket, actions);
         }
@@ -138,6 +167,9 @@ impl GroupShard {
             // An empty group changes its protocol without more ado.
             if let Some(records) = self.end_consumer_group(group_id) {
                 actions.write(records, Then::Nothing);
+            } else if let Err(error) = self.make_room_for(group_id, actions) {
+                let refused = Joined::refused(error, join.member_id);
+                return actions.reply(ticket, Response::Join(refused));
             }
             let group_id = group_id.detached();
             self.groups.insert(group_id.clone(), Group::new(group_id, self.limits, time.wall));
@@ -340,10 +372,28 @@ impl GroupShard {
             let group = downgrade.begin(time, actions);
             self.groups.insert(group.group_id.clone(), group);
         }
+        self.enroll_all(&write.records);
+    }
+
+    /// The groups of some records may have changed.
+    fn enroll_all(&mut self, records: &[Record]) {
+        let mut last: Option<&Str> = None;
+        for group_id in records.iter().filter_map(Record::changed_group) {
+            if last != Some(group_id) {
+                self.enroll(group_id);
+                last = Some(group_id);
+            }
+        }
     }
 
     /// A write is committed: who waits for it is answered.
-    pub fn on_committed(&mut self, time: Time, write: Write, actions: &mut Actions) {
+    pub fn on_committed(&mut self, time: Time, mut write: Write, actions: &mut Actions) {
+        let records = std::mem::take(&mut write.records);
+        self.follow(time, write, actions);
+        self.enroll_all(&records);
+    }
+
+    fn follow(&mut self, time: Time, write: Write, actions: &mut Actions) {
         match write.then {
             Then::Nothing => {}
             Then::Reply { ticket, committed, .. } => actions.reply(ticket, *committed),
@@ -391,6 +441,7 @@ impl GroupShard {
                 if let Some(group) = self.groups.get_mut(&group_id) {
                     group.on_assignment_failed(time, generation_id, code, actions);
                 }
+                self.enroll(&group_id);
             }
         }
     }
@@ -435,6 +486,9 @@ impl GroupShard {
             ids.iter().for_each(|id| group.keep_alive(id, time.now));
         }
         self.start_consumer_sessions(time);
+        let ids: Vec<Str> =
+            self.groups.keys().chain(self.consumer_groups.keys()).cloned().collect();
+        ids.iter().for_each(|group_id| self.enroll(group_id));
     }
 
     /// The shard moves away: everybody who waits has to look for the new coordinator.
@@ -448,18 +502,18 @@ impl GroupShard {
     pub fn next_timeout(&self) -> Option<Moment> {
         let is_empty = self.offsets.is_empty() && self.group_count() == 0;
         let expiry = if is_empty { None } else { self.next_expiry };
-        let consumers = self.consumer_groups.values().filter_map(ConsumerGroup::next_timeout);
-        self.groups.values().filter_map(Group::next_timeout).chain(consumers).chain(expiry).min()
+        self.roll.next().into_iter().chain(expiry).min()
     }
 
     /// Time has passed.
     pub fn on_timeout(&mut self, time: Time, actions: &mut Actions) {
-        for group in self.groups.values_mut() {
-            if group.next_timeout().is_some_and(|at| at <= time.now) {
-                group.on_timeout(time, actions);
+        for group_id in self.roll.due(time.now) {
+            match self.groups.get_mut(&group_id) {
+                Some(group) => group.on_timeout(time, actions),
+                None => self.remove_overdue(time, &group_id, actions),
             }
+            self.enroll(&group_id);
         }
-        self.remove_overdue(time, actions);
         if self.next_expiry.is_some_and(|at| at <= time.now) {
             self.expire_offsets(time, actions);
             self.next_expiry = Some(time.now.plus_ms(self.offset_limits.check_interval_ms));
@@ -476,17 +530,7 @@ impl GroupShard {
                 records.extend(self.expired_of_consumers(group_id, time.wall));
                 continue;
             }
-            let idle_since = match self.groups.get(group_id) {
-                Some(group)
-                    if group.state() != State::Empty
-                        && !is_seeded(CoordinatorBug::LiveGroupExpires) =>
-                {
-                    continue;
-                }
-                Some(group) if group.protocol_type().is_some() => Some(group.state_since()),
-                Some(_) | None => None,
-            };
-            records.extend(self.offsets.expired(group_id, retention, idle_since));
+            records.extend(self.expired_of_classic(group_id, retention));
         }
         if !records.is_empty() {
             actions.write(records, Then::Nothing);
@@ -503,6 +547,34 @@ impl GroupShard {
         }
         if !over.is_empty() {
             actions.write(over, Then::Nothing);
+        }
+    }
+
+    /// What is due of a classic group: all of an empty one, of a stable one of consumers what nobody
+    /// reads (Kafka: `ClassicGroup.offsetExpirationCondition`).
+    fn expired_of_classic(&self, group_id: &Str, retention: (Timestamp, i64)) -> Vec<Record> {
+        let Some(group) = self.groups.get(group_id) else {
+            return self.offsets.expired(group_id, retention, None);
+        };
+        let is_used = group.protocol_type().is_some();
+        match group.state() {
+            State::Empty => {
+                let idle_since = is_used.then(|| group.state_since());
+                self.offsets.expired(group_id, retention, idle_since)
+            }
+            _ if is_seeded(CoordinatorBug::LiveGroupExpires) => {
+                self.offsets.expired(group_id, retention, None)
+            }
+            State::Stable => {
+                let Some(topics) = group.topics_read() else { return Vec::new() };
+                let mut records = self.offsets.expired(group_id, retention, None);
+                records.retain(|record| match record {
+                    Record::Offset { topic, .. } => !topics.contains(topic),
+                    _ => true,
+                });
+                records
+            }
+            State::PreparingRebalance | State::CompletingRebalance | State::Dead => Vec::new(),
         }
     }
 

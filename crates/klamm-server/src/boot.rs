@@ -8,7 +8,7 @@ use klamm_controller::{
 };
 use klamm_env::Env;
 use klamm_env::net::{BoundListener, SocketOptions};
-use klamm_group_coordinator::{ConsumerLimits, GroupShard, Limits, OffsetLimits};
+use klamm_group_coordinator::{Bounds, ConsumerLimits, GroupShard, Limits, OffsetLimits};
 use klamm_log::LogDirs;
 use klamm_metadata::{Endpoint, MetadataImage};
 use klamm_model::BrokerEpoch;
@@ -187,7 +187,13 @@ pub(crate) fn group_shard(config: &BrokerConfig) -> GroupShard {
         retention_ms: groups.offsets_retention_minutes.saturating_mul(60_000),
         check_interval_ms: groups.offsets_retention_check_interval_ms,
     };
-    GroupShard::new(limits, offsets).with_consumer_limits(ConsumerLimits::new(groups.clone()))
+    let bounds = Bounds {
+        groups_max: groups.groups_max,
+        members_max: groups.members_max,
+        offsets_max: groups.offsets_max,
+    };
+    let consumers = ConsumerLimits::new(groups.clone());
+    GroupShard::new(limits, offsets).with_consumer_limits(consumers).with_bounds(bounds)
 }
 
 /// The bounds of the transaction coordinator.

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use klamm_testkit::{Broker, BrokerOptions, Process, Tools, WAIT_MAX, wait_until};
+use klamm_testkit::{
+    Broker, BrokerOptions, Client, House, Process, RawConnection, Tools, WAIT_MAX, stop, wait_until,
+};
 
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
@@ -23,10 +25,13 @@ fn start(name: &str) -> Broker {
 }
 
 fn write(broker: &Broker, topic: &str, values: std::ops::Range<usize>) {
-    let bootstrap = broker.bootstrap();
+    write_to(&broker.bootstrap(), topic, values);
+}
+
+fn write_to(bootstrap: &str, topic: &str, values: std::ops::Range<usize>) {
     // The number is the key as well, so that all partitions get some.
     let text: String = values.map(|n| format!("{n}:{n}\n")).collect();
-    let produce = ["-b", &bootstrap, "-P", "-t", topic, "-K", ":", "-X", "acks=all"];
+    let produce = ["-b", bootstrap, "-P", "-t", topic, "-K", ":", "-X", "acks=all"];
     Tools::kcat(&produce, text.as_bytes()).ok();
 }
 
@@ -168,7 +173,7 @@ fn a_static_member_by_pattern_keeps_its_partitions_over_a_restart_and_gets_new_t
 
 #[test]
 fn a_group_moves_to_the_consumer_protocol_and_back_while_kafkas_client_and_librdkafka_read() {
-    let broker = start("consumer-migration");
+    let mut broker = start("consumer-migration");
     broker.client().create_topic("moving", 6, &[]);
     let python = |protocol| {
         let args = [&broker.bootstrap(), "members", "moving", protocol];
@@ -203,6 +208,11 @@ fn a_group_moves_to_the_consumer_protocol_and_back_while_kafkas_client_and_librd
     assert!(types("classic").contains("members"));
     write(&broker, "moving", 900..1_200);
     wait_for_values(&[&a, &b, &c, &d, &e], 0..1_200);
+    broker.terminate();
+    let dumped = dump_offsets(&broker);
+    for part in ["classicMemberMetadata", "supportedProtocols", "\"protocolType\":\"consumer\""] {
+        assert!(dumped.contains(part), "{part} in:\n{dumped}");
+    }
 }
 
 /// From when to when somebody had a partition, by the machine's clock: until it gave it up, or
@@ -249,4 +259,44 @@ fn three_librdkafka_members_never_have_a_partition_twice_though_one_is_killed() 
         assert!(before != after || end <= start, "two owners of {before}: {all:?}");
     }
     assert!(all.len() >= 10, "partitions moved: {all:?}");
+}
+
+#[test]
+fn a_group_of_both_protocols_lives_on_while_klamm_and_kafka_take_turns() {
+    let properties = "group.consumer.min.session.timeout.ms=6000\n\
+        group.consumer.session.timeout.ms=6000\n\
+        group.consumer.min.heartbeat.interval.ms=500\n\
+        group.consumer.heartbeat.interval.ms=500\n";
+    let house = House::new("consumer-mixed", properties);
+    house.format_by_kafka();
+    let bootstrap = house.address().to_string();
+    let member = |what| Tools::kafka_process(MEMBER, &[&*bootstrap, "members", what, "mixed"]);
+    let klamm = house.start_klamm();
+    let connection = RawConnection::open(house.address()).expect("the tenant listens");
+    Client::new(connection).create_topic("mixed", 6, &[]);
+    let a = member("classic");
+    wait_for_shares(&[&a], 6);
+    let b = member("name");
+    wait_for_shares(&[&a, &b], 6);
+    write_to(&bootstrap, "mixed", 0..200);
+    wait_for_values(&[&a, &b], 0..200);
+    stop(klamm);
+
+    let kafka = house.start_kafka();
+    write_to(&bootstrap, "mixed", 200..400);
+    wait_for_values(&[&a, &b], 0..400);
+    wait_for_shares(&[&a, &b], 6);
+    let c = member("classic");
+    wait_for_shares(&[&a, &b, &c], 6);
+    stop(kafka);
+
+    let klamm = house.start_klamm();
+    write_to(&bootstrap, "mixed", 400..600);
+    wait_for_values(&[&a, &b, &c], 0..600);
+    wait_for_shares(&[&a, &b, &c], 6);
+    drop(b);
+    wait_for_shares(&[&a, &c], 6);
+    let list = ["--bootstrap-server", &bootstrap, "--list", "--type", "classic"];
+    assert!(Tools::kafka(GROUPS, &list, b"").ok().text().contains("members"));
+    stop(klamm);
 }

@@ -123,6 +123,12 @@ pub struct Group {
     /// Whether the leader's assignment is on its way to the log.
     pub(crate) assignment_in_flight: bool,
     pub(crate) wait: Option<Wait>,
+    /// How many members know a protocol.
+    pub(crate) protocol_counts: BTreeMap<Str, usize>,
+    /// How many members wait in a join.
+    pub(crate) joined_count: usize,
+    /// Nothing is due before then.
+    pub(crate) earliest: Option<Moment>,
     pub(crate) limits: Limits,
 }
 
@@ -146,6 +152,9 @@ impl Group {
             new_member_added: false,
             assignment_in_flight: false,
             wait: None,
+            protocol_counts: BTreeMap::new(),
+            joined_count: 0,
+            earliest: None,
             limits,
         }
     }
@@ -197,12 +206,10 @@ impl Group {
         self.leader_id.as_ref().is_some_and(|leader| leader == member_id)
     }
 
-    /// When the group wants to be asked again.
+    /// When something may be due; not later than it is.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Moment> {
-        let members = self.members.values().filter_map(|member| member.expires_at);
-        let pending = self.pending_members.values().copied();
-        members.chain(pending).chain(self.wait.map(Wait::until)).min()
+        self.earliest
     }
 
     pub(crate) fn move_to(&mut self, state: State, wall: Timestamp) {
@@ -222,10 +229,6 @@ impl Group {
         }
         self.protocol_type.as_ref().is_some_and(|own| own == protocol_type)
             && protocols.iter().any(|p| self.is_spoken_by_all(&p.name))
-    }
-
-    fn is_spoken_by_all(&self, protocol: &Str) -> bool {
-        self.members.values().all(|m| m.protocols.iter().any(|p| p.name == *protocol))
     }
 
     /// Each member votes for the first protocol in its list that all speak; most votes win
@@ -333,11 +336,27 @@ impl Group {
         })
     }
 
+    /// The topics that consumers read by the chosen protocol; `None` if they are no consumers, or
+    /// one of them cannot be understood.
+    pub(crate) fn topics_read(&self) -> Option<BTreeSet<Str>> {
+        if self.protocol_type.as_deref() != Some(CONSUMER_PROTOCOL_TYPE) {
+            return None;
+        }
+        let chosen = self.protocol_name.as_ref()?;
+        let mut topics = BTreeSet::new();
+        for member in self.members.values() {
+            topics.extend(subscribed_topics(&member.metadata(chosen))?);
+        }
+        Some(topics)
+    }
+
     /// A request of a member arrived: it lives for another session.
     pub(crate) fn keep_alive(&mut self, member_id: &str, now: Moment) {
         if let Some(member) = self.members.get_mut(member_id) {
             let session_ms = u64::try_from(member.session_timeout_ms).unwrap_or(0);
-            member.expires_at = Some(now.plus_ms(session_ms));
+            let until = now.plus_ms(session_ms);
+            member.expires_at = Some(until);
+            self.look_at(until);
         }
     }
 }

@@ -101,7 +101,7 @@ impl Group {
         let error = self.check_join(&request);
         if let Some(error) = error {
             if error == ErrorCode::GroupMaxSizeReached {
-                self.members.remove(&request.member_id);
+                self.remove_member(&request.member_id, actions);
             }
             actions.reply(ticket, Response::Join(Joined::refused(error, request.member_id)));
             return;
@@ -115,7 +115,9 @@ impl Group {
         if request.requires_known_member_id {
             let member_id = request.new_member_id;
             let session_ms = u64::try_from(request.session_timeout_ms).unwrap_or(0);
-            self.pending_members.insert(member_id.clone(), time.now.plus_ms(session_ms));
+            let until = time.now.plus_ms(session_ms);
+            self.pending_members.insert(member_id.clone(), until);
+            self.look_at(until);
             let refused = Joined::refused(ErrorCode::MemberIdRequired, member_id);
             actions.reply(ticket, Response::Join(refused));
             return;
@@ -146,8 +148,7 @@ impl Group {
         match self.state {
             State::Empty | State::Dead => true,
             State::PreparingRebalance => {
-                let waiting = self.members.values().filter(|m| m.awaiting_join.is_some()).count();
-                known.is_some_and(|m| m.awaiting_join.is_some()) || waiting < max
+                known.is_some_and(|m| m.awaiting_join.is_some()) || self.joined_count < max
             }
             State::CompletingRebalance | State::Stable => {
                 known.is_some() || self.members.len() < max
@@ -237,9 +238,9 @@ impl Group {
         back: StaticReturn,
         actions: &mut Actions,
     ) {
-        let member = self.members.get_mut(new_id).expect("it was just put in place");
-        member.awaiting_join = None;
-        member.is_new = false;
+        // The answer leaves when the change is written.
+        self.take_join(new_id);
+        self.members.get_mut(new_id).expect("it was just put in place").is_new = false;
         self.keep_alive(new_id, time.now);
         let mut joined = self.joined(new_id);
         if back.was_leader && back.skips {
@@ -261,7 +262,7 @@ impl Group {
         new_id: &Str,
         actions: &mut Actions,
     ) {
-        let mut member = self.members.remove(old_id).expect("static members are members");
+        let mut member = self.take_member(old_id).expect("static members are members");
         if let Some(ticket) = member.awaiting_join.take() {
             let fenced = Joined::refused(ErrorCode::FencedInstanceId, old_id.clone());
             actions.reply(ticket, Response::Join(fenced));
@@ -271,8 +272,8 @@ impl Group {
                 .reply(ticket, Response::Sync(super::Synced::refused(ErrorCode::FencedInstanceId)));
         }
         member.member_id = new_id.clone();
-        self.members.insert(new_id.clone(), member);
-        self.static_members.insert(instance_id.clone(), new_id.clone());
+        member.instance_id = Some(instance_id.detached());
+        self.put_member(member);
         if self.pending_sync.remove(old_id) {
             self.pending_sync.insert(new_id.clone());
         }
@@ -287,9 +288,6 @@ impl Group {
         }
         if self.leader_id.is_none() {
             self.leader_id = Some(member_id.clone());
-        }
-        if let Some(instance_id) = &request.instance_id {
-            self.static_members.insert(instance_id.detached(), member_id.clone());
         }
         self.pending_members.remove(member_id);
         if self.state == State::PreparingRebalance && self.began_empty {
@@ -309,7 +307,7 @@ impl Group {
             awaiting_sync: None,
             is_new: true,
         };
-        self.members.insert(member_id.clone(), member);
+        self.put_member(member);
         self.await_first_answer(member_id, time.now);
     }
 
@@ -317,7 +315,9 @@ impl Group {
     /// waited for without end.
     pub(crate) fn await_first_answer(&mut self, member_id: &str, now: Moment) {
         let member = self.members.get_mut(member_id).expect("it was just added");
-        member.expires_at = Some(now.plus_ms(NEW_MEMBER_JOIN_TIMEOUT_MS));
+        let until = now.plus_ms(NEW_MEMBER_JOIN_TIMEOUT_MS);
+        member.expires_at = Some(until);
+        self.look_at(until);
     }
 
     fn update_member(
@@ -328,13 +328,13 @@ impl Group {
         ticket: Ticket,
         actions: &mut Actions,
     ) {
-        let member = self.members.get_mut(member_id).expect("the caller checked");
-        if let Some(earlier) = member.awaiting_join.replace(ticket) {
+        if let Some(earlier) = self.await_join(member_id, ticket) {
             // The client gave up on that request and sent it again.
             let refused = Joined::refused(ErrorCode::UnknownMemberId, member_id.clone());
             actions.reply(earlier, Response::Join(refused));
         }
-        member.protocols = detached(&request.protocols);
+        self.set_protocols(member_id, detached(&request.protocols));
+        let member = self.members.get_mut(member_id).expect("the caller checked");
         member.rebalance_timeout_ms = request.rebalance_timeout_ms;
         member.session_timeout_ms = request.session_timeout_ms;
         member.client_id = request.client_id.detached();

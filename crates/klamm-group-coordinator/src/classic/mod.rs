@@ -3,22 +3,25 @@
 //! ```text
 //!              first member joins                 all have joined, or time is up
 //!   Empty ─────────────────────▶ PreparingRebalance ─────────────────────▶ CompletingRebalance
-//!     ▲  │ deleted                 ▲    │ nobody left                        │        │
-//!     │  ▼                         │    ▼                                    │        │ leader's
-//!     │ Dead                       │  Empty                                  │        │ assignment
-//!     │                            │     a member joins, leaves or fails     │        ▼
-//!     │                            ├─────────────────────────────────────────┘     Stable
-//!     │                            │     a member joins, changes, leaves or fails     │
-//!     │                            └──────────────────────────────────────────────────┘
+//!   │   ▲                          │    ▲    ▲                              │            │
+//!   │   └──────────────────────────┘    │    └──────────────────────────────┘            │
+//!   │           nobody is left          │        a member joins, changes, leaves         │ leader's
+//!   │ deleted, or                       │        or fails, also the leader               │ assignment
+//!   ▼ nothing left to keep              │                                                ▼
+//!  Dead                                 └───────────────────────────────────────────── Stable
+//!                                               a member joins, changes, leaves or fails
 //! ```
-//! `Group::prepare_rebalance`, `Group::complete_join`, `Group::on_assignment_committed` and
-//! `Group::forget` make the moves. Kafka: `ClassicGroup`, `GroupMetadataManager.classicGroup*`.
+//! From any state a group may become one of the consumer protocol; then it is Dead here
+//! (`migration`). `Group::prepare_rebalance`, `Group::complete_join`,
+//! `Group::on_assignment_committed` and `Group::forget` make the moves; `tests::transitions` has
+//! each of them. Kafka: `ClassicGroup`, `GroupMetadataManager.classicGroup*`.
 
 mod group;
 mod join;
 mod leave;
 mod member;
 mod rebalance;
+mod roster;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -34,21 +34,19 @@ impl Group {
             let delay_ms = self.limits.initial_rebalance_delay_ms.min(timeout_ms);
             let remaining_ms = timeout_ms - delay_ms;
             let until = time.now.plus_ms(delay_ms);
-            self.wait = Some(Wait::InitialDelay { until, remaining_ms });
+            self.wait_for(Wait::InitialDelay { until, remaining_ms });
             if delay_ms == 0 {
                 self.complete_join(time, actions);
             }
             return;
         }
-        self.wait = Some(Wait::Join { until: time.now.plus_ms(timeout_ms) });
+        self.wait_for(Wait::Join { until: time.now.plus_ms(timeout_ms) });
         self.maybe_complete_join(time, actions);
     }
 
     /// Completes the join if everybody is there. The first generation waits for its delay.
     pub(crate) fn maybe_complete_join(&mut self, time: Time, actions: &mut Actions) {
-        let all = self.pending_members.is_empty()
-            && self.members.values().all(|member| member.awaiting_join.is_some());
-        if self.state == State::PreparingRebalance && all && !self.began_empty {
+        if self.state == State::PreparingRebalance && self.have_all_joined() && !self.began_empty {
             self.complete_join(time, actions);
         }
     }
@@ -69,7 +67,7 @@ impl Group {
         if !self.members.is_empty() && !self.elect_leader() {
             // Only silent static members are left: wait another round for any of them.
             let until = time.now.plus_ms(self.rebalance_timeout_ms());
-            self.wait = Some(Wait::Join { until });
+            self.wait_for(Wait::Join { until });
             return;
         }
         self.generation_id = GenerationId(self.generation_id.0.wrapping_add(1).max(1));
@@ -103,22 +101,19 @@ impl Group {
             let joined = self.joined(member_id);
             let member = self.members.get_mut(member_id).expect("ids are keys");
             member.is_new = false;
-            if let Some(ticket) = member.awaiting_join.take() {
+            if let Some(ticket) = self.take_join(member_id) {
                 actions.reply(ticket, Response::Join(joined));
             }
             self.keep_alive(member_id, time.now);
         }
         self.pending_sync = ids.into_iter().collect();
         let until = time.now.plus_ms(self.rebalance_timeout_ms());
-        self.wait = Some(Wait::Sync { until });
+        self.wait_for(Wait::Sync { until });
     }
 
     /// Takes a member out, answering what it waits for.
     pub(crate) fn remove_member(&mut self, member_id: &str, actions: &mut Actions) {
-        let Some(member) = self.members.remove(member_id) else { return };
-        if let Some(instance_id) = &member.instance_id {
-            self.static_members.remove(instance_id);
-        }
+        let Some(member) = self.take_member(member_id) else { return };
         if let Some(ticket) = member.awaiting_join {
             let refused = Joined::refused(ErrorCode::UnknownMemberId, member.member_id.clone());
             actions.reply(ticket, Response::Join(refused));
@@ -173,6 +168,7 @@ impl Group {
             Some(wait) if wait.until() <= time.now => self.on_wait_over(time, wait, actions),
             _ => self.maybe_complete_join(time, actions),
         }
+        self.look_again();
     }
 
     fn on_wait_over(&mut self, time: Time, wait: Wait, actions: &mut Actions) {
@@ -183,8 +179,8 @@ impl Group {
                 self.new_member_added = false;
                 let delay_ms = self.limits.initial_rebalance_delay_ms.min(remaining_ms);
                 let until = time.now.plus_ms(delay_ms);
-                self.wait =
-                    Some(Wait::InitialDelay { until, remaining_ms: remaining_ms - delay_ms });
+                let remaining_ms = remaining_ms - delay_ms;
+                self.wait_for(Wait::InitialDelay { until, remaining_ms });
             }
             Wait::InitialDelay { .. } | Wait::Join { .. } => {
                 self.pending_members.clear();
@@ -213,6 +209,7 @@ impl Group {
 
     /// Whoever waits for an answer gets this one.
     pub(crate) fn refuse_waiting(&mut self, error: ErrorCode, actions: &mut Actions) {
+        self.joined_count = 0;
         for member in self.members.values_mut() {
             if let Some(ticket) = member.awaiting_join.take() {
                 let refused = Joined::refused(error, member.member_id.clone());

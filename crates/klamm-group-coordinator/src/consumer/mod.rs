@@ -15,7 +15,8 @@
 //! Three epochs: the group's grows with each change (`decide`, `leave`), the target's is the
 //! group's that it was computed for (`target`), and a member's is the target's that it has
 //! reached (`reconcile`, where a member's own states are drawn). Everything follows from
-//! records: `ConsumerGroup::apply` makes every move, while loading and while serving.
+//! records: `ConsumerGroup::apply` makes every move, while loading and while serving;
+//! `tests::transitions` has each of them.
 //! Kafka: `ConsumerGroup`, `GroupMetadataManager.consumerGroup*`.
 
 mod assign;

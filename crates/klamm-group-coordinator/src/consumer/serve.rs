@@ -53,6 +53,7 @@ impl GroupShard {
         let decided = beat
             .check(group_id)
             .and_then(|()| self.check_assignor(beat))
+            .and_then(|()| self.check_room(group_id, beat, actions))
             .and_then(|()| self.decide_heartbeat(time, group_id, beat));
         let Decided { records, leaves, answer } = match decided {
             Ok(decided) => decided,
@@ -74,6 +75,25 @@ impl GroupShard {
             Some(member_id) => self.remove_consumers(time, (group_id, &[member_id]), then, actions),
             None => actions.write(records, then),
         }
+    }
+
+    fn check_room(
+        &mut self,
+        group_id: &Str,
+        beat: &ConsumerHeartbeat,
+        actions: &mut Actions,
+    ) -> Result<(), Refusal> {
+        if !self.has_room_for_heartbeat(group_id, beat) {
+            let message = "The coordinator has no room for more members.";
+            return Err(Refusal::new(ErrorCode::GroupMaxSizeReached, message));
+        }
+        let is_known =
+            self.consumer_groups.contains_key(group_id) || self.groups.contains_key(group_id);
+        if is_known || beat.member_epoch != JOIN_EPOCH {
+            return Ok(());
+        }
+        let full = |error| Refusal::new(error, "The coordinator has no room for more groups.");
+        self.make_room_for(group_id, actions).map_err(full)
     }
 
     fn check_assignor(&self, beat: &ConsumerHeartbeat) -> Result<(), Refusal> {
@@ -251,17 +271,12 @@ impl GroupShard {
     }
 
     /// Members that were silent, or took too long to give something up, are removed.
-    pub(crate) fn remove_overdue(&mut self, time: Time, actions: &mut Actions) {
-        let mut all_overdue: Vec<(Str, Vec<Str>)> = Vec::new();
-        for group in self.consumer_groups.values_mut() {
-            if group.next_timeout().is_some_and(|at| at <= time.now) {
-                let overdue = group.take_overdue(time.now);
-                overdue.iter().for_each(|id| actions.member_failed(&group.group_id, id));
-                all_overdue.push((group.group_id.clone(), overdue));
-            }
-        }
-        for (group_id, overdue) in all_overdue.iter().filter(|(_, overdue)| !overdue.is_empty()) {
-            self.remove_consumers(time, (group_id, overdue), Then::Nothing, actions);
+    pub(crate) fn remove_overdue(&mut self, time: Time, group_id: &Str, actions: &mut Actions) {
+        let Some(group) = self.consumer_groups.get_mut(group_id) else { return };
+        let overdue = group.take_overdue(time.now);
+        overdue.iter().for_each(|id| actions.member_failed(group_id, id));
+        if !overdue.is_empty() {
+            self.remove_consumers(time, (group_id, &overdue), Then::Nothing, actions);
         }
     }
 

@@ -98,8 +98,8 @@ pub(super) fn with_successor(
     let follows = match successor.ticket {
         None => Follows::Nothing,
         Some(ticket) => {
+            classic.await_join(&successor.member_id, ticket);
             let member = classic.members.get_mut(&successor.member_id).expect("it was just put");
-            member.awaiting_join = Some(ticket);
             member.is_new = true;
             Follows::Rebalance
         }
@@ -122,9 +122,6 @@ fn empty(group: &ConsumerGroup, onto: &Onto<'_>) -> Group {
 fn put(classic: &mut Group, member_id: &Str, told: &Subscription) {
     let none = ClassicMemberMetadata::default();
     let kept = told.classic.as_ref().unwrap_or(&none);
-    if let Some(instance_id) = &told.instance_id {
-        classic.static_members.insert(instance_id.clone(), member_id.clone());
-    }
     let protocols = kept.supported_protocols.iter();
     let protocol =
         |p: &klamm_persisted::group::consumer_group_member_metadata_value::ClassicProtocol| {
@@ -145,7 +142,7 @@ fn put(classic: &mut Group, member_id: &Str, told: &Subscription) {
         is_new: false,
     };
     classic.leader_id.get_or_insert_with(|| member_id.clone());
-    classic.members.insert(member_id.clone(), member);
+    classic.put_member(member);
 }
 
 /// Chooses the protocol, and tells each member in its own words what it was to have.

@@ -27,7 +27,8 @@
 //!        │ it does not sync in time          gone          it does not rejoin in time    │
 //!        └──────────────────────────────────▶    ◀───────────────────────────────────────┘
 //! ```
-//! (Joined goes back to Settled when it syncs.) Kafka: `GroupMetadataManager.convertTo…`,
+//! (Joined goes back to Settled when it syncs.) The tests have each arrow, and members of both
+//! protocols that do anything at random. Kafka: `GroupMetadataManager.convertTo…`,
 //! `classicGroupJoinToConsumerGroup` and the like.
 
 mod downgrade;

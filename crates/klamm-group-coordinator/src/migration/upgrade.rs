@@ -14,10 +14,10 @@ use klamm_stdx::Str;
 
 use super::CONSUMER_PROTOCOL_TYPE;
 use super::embedded::{Assigned, Subscribed, assignment, by_id, subscription};
-use crate::classic::{Group, Member};
+use crate::classic::{Group, Member, State};
 use crate::consumer::{
     Change, ConsumerGroup, ConsumerLimits, Current, GroupEpoch, MemberState, Owned, Partitions,
-    Refusal, Subscription, TargetEpoch, metadata_hash,
+    Refusal, Subscription, TargetEpoch, TopicPartitions, metadata_hash,
 };
 
 /// The consumer group that a classic one becomes, and the records that make it.
@@ -30,14 +30,24 @@ pub(crate) fn upgrade(
     image: &MetadataImage,
 ) -> Result<(Vec<Change>, ConsumerGroup), Refusal> {
     check(group, limits)?;
+    let epoch = group.generation_id.0;
     let mut taken = HashSet::new();
     let mut members = Vec::with_capacity(group.members.len());
     for member in group.members() {
-        let (told, given) = understood(group, member)?;
-        let owned = owned(given, image, (group.generation_id.0, &mut taken));
-        members.push((member.member_id.clone(), subscribed(member, told), owned));
+        let (mut told, given) = understood(group, member)?;
+        let mut owned = Owned::new();
+        add(&mut owned, by_id(given.partitions, image), (epoch, &mut taken));
+        let claimed = std::mem::take(&mut told.owned);
+        members.push((member.member_id.clone(), subscribed(member, told), owned, claimed));
     }
-    let changes = changes(group.generation_id.0, members, image);
+    let members = members.into_iter().map(|(member_id, told, mut owned, claimed)| {
+        // A rebalance forgets assignments, and cooperative members still have what they claimed.
+        if group.state() != State::Stable {
+            add(&mut owned, by_id(claimed, image), (epoch, &mut taken));
+        }
+        (member_id, told, owned)
+    });
+    let changes = changes(epoch, members.collect(), image);
     let mut upgraded = ConsumerGroup::new(group.group_id.clone());
     changes.iter().for_each(|change| upgraded.apply(change));
     Ok((changes, upgraded))
@@ -77,21 +87,19 @@ fn understood(group: &Group, member: &Member) -> Result<(Subscribed, Assigned), 
     Ok((told, given))
 }
 
-/// What a member has. Should its leader have given a partition twice, the first one keeps it.
-fn owned(
-    given: Assigned,
-    image: &MetadataImage,
+/// Adds to what a member has. Should somebody else have a partition, that one keeps it.
+fn add(
+    owned: &mut Owned,
+    more: Vec<TopicPartitions>,
     (epoch, taken): (i32, &mut HashSet<(TopicId, PartitionIndex)>),
-) -> Owned {
-    let mut owned = Owned::new();
-    for (topic_id, partitions) in by_id(given.partitions, image) {
+) {
+    for (topic_id, partitions) in more {
         for partition in partitions {
             if taken.insert((topic_id, partition)) {
                 owned.entry(topic_id).or_default().insert(partition, epoch);
             }
         }
     }
-    owned
 }
 
 fn subscribed(member: &Member, told: Subscribed) -> Subscription {

@@ -23,7 +23,8 @@ impl GroupShard {
         ticket: Ticket,
         actions: &mut Actions,
     ) {
-        if let Err(code) = self.check_commit(time, (group_id, &commit), Membership::Needed) {
+        if let Err(code) = self.check_commit(time, (group_id, &commit), Membership::Needed, actions)
+        {
             let results = refused(&commit.offsets, code);
             return actions.reply(ticket, Response::CommitOffsets(results));
         }
@@ -32,7 +33,7 @@ impl GroupShard {
         {
             group.keep_alive(&commit.member_id, time.now);
         }
-        let (records, results) = self.records_of(time.wall, group_id, commit);
+        let (records, results) = self.records_of(time.wall, group_id, commit, actions);
         if records.is_empty() {
             return actions.reply(ticket, Response::CommitOffsets(results));
         }
@@ -48,11 +49,12 @@ impl GroupShard {
         actions: &mut Actions,
     ) {
         let TransactionalCommit { producer, verification, commit } = asked;
-        if let Err(code) = self.check_commit(time, (group_id, &commit), Membership::IfTold) {
+        if let Err(code) = self.check_commit(time, (group_id, &commit), Membership::IfTold, actions)
+        {
             let results = refused(&commit.offsets, code);
             return actions.reply(ticket, Response::CommitOffsets(results));
         }
-        let (records, results) = self.records_of(time.wall, group_id, commit);
+        let (records, results) = self.records_of(time.wall, group_id, commit, actions);
         if records.is_empty() {
             return actions.reply(ticket, Response::CommitOffsets(results));
         }
@@ -67,18 +69,31 @@ impl GroupShard {
         wall: Timestamp,
         group_id: &Str,
         commit: OffsetCommit,
+        actions: &mut Actions,
     ) -> (Vec<Record>, Vec<PartitionResult>) {
         let group_id = group_id.detached();
         let mut records = Vec::with_capacity(commit.offsets.len());
         let mut results = Vec::with_capacity(commit.offsets.len());
-        for line in commit.offsets {
-            let too_large = line.metadata.len() > self.offset_limits.metadata_bytes_max;
-            let error = if too_large { ErrorCode::OffsetMetadataTooLarge } else { ErrorCode::None };
+        let is_new = |line: &OffsetToCommit| {
+            !self.offsets.contains_line(&group_id, &line.topic, line.partition)
+        };
+        let new: Vec<bool> = commit.offsets.iter().map(is_new).collect();
+        let wanted = new.iter().filter(|is_new| **is_new).count();
+        let mut room = self.room_for_offsets(&group_id, wanted, actions);
+        for (line, is_new) in commit.offsets.into_iter().zip(new) {
+            let error = if line.metadata.len() > self.offset_limits.metadata_bytes_max {
+                ErrorCode::OffsetMetadataTooLarge
+            } else if is_new && room == 0 {
+                ErrorCode::InvalidCommitOffsetSize
+            } else {
+                ErrorCode::None
+            };
             let (topic, partition) = (line.topic.clone(), line.partition);
             results.push(PartitionResult { topic, partition, error });
-            if too_large {
+            if !error.is_none() {
                 continue;
             }
+            room = room.saturating_sub(usize::from(is_new));
             let committed = CommittedOffset {
                 offset: line.offset,
                 leader_epoch: line.leader_epoch,
@@ -102,6 +117,7 @@ impl GroupShard {
         time: Time,
         (group_id, commit): (&Str, &OffsetCommit),
         membership: Membership,
+        actions: &mut Actions,
     ) -> Result<(), ErrorCode> {
         if let Some(group) = self.consumer_groups.get(group_id) {
             return group.check_commit(commit, membership, &self.image);
@@ -118,6 +134,7 @@ impl GroupShard {
             });
         }
         // A group that only stores offsets.
+        self.make_room_for(group_id, actions)?;
         let own = group_id.detached();
         self.groups.insert(own.clone(), Group::new(own, self.limits, time.wall));
         Ok(())

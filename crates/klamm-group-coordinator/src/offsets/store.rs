@@ -6,7 +6,7 @@
 //!                                    └──▶ forgotten
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_model::{PartitionIndex, ProducerId, Timestamp};
@@ -31,6 +31,8 @@ struct Offsets {
     by_topic: BTreeMap<Str, BTreeMap<PartitionIndex, Stored>>,
     /// How many open transactions have an offset of a partition.
     open: HashMap<(Str, PartitionIndex), usize>,
+    /// When the newest was committed.
+    last_commit: Option<Timestamp>,
 }
 
 impl Offsets {
@@ -54,20 +56,24 @@ impl Offsets {
         }
     }
 
-    fn put(&mut self, topic: Str, partition: PartitionIndex, stored: Stored) {
+    /// Says how many lines there are more.
+    fn put(&mut self, topic: Str, partition: PartitionIndex, stored: Stored) -> usize {
+        self.last_commit = self.last_commit.max(Some(stored.offset.committed_at));
         let partitions = self.by_topic.entry(topic).or_default();
-        if partitions.get(&partition).is_none_or(|known| known.order < stored.order) {
-            partitions.insert(partition, stored);
+        match partitions.get(&partition) {
+            Some(known) if known.order >= stored.order => 0,
+            _ => usize::from(partitions.insert(partition, stored).is_none()),
         }
     }
 
-    fn remove(&mut self, topic: &str, partition: PartitionIndex) {
-        if let Some(partitions) = self.by_topic.get_mut(topic) {
-            partitions.remove(&partition);
-            if partitions.is_empty() {
-                self.by_topic.remove(topic);
-            }
+    /// Says how many lines there are less.
+    fn remove(&mut self, topic: &str, partition: PartitionIndex) -> usize {
+        let Some(partitions) = self.by_topic.get_mut(topic) else { return 0 };
+        let was_there = partitions.remove(&partition).is_some();
+        if partitions.is_empty() {
+            self.by_topic.remove(topic);
         }
+        usize::from(was_there)
     }
 }
 
@@ -77,6 +83,8 @@ pub(crate) struct OffsetStore {
     groups: HashMap<Str, Offsets>,
     open: HashMap<ProducerId, HashMap<Key, Stored>>,
     last_order: u64,
+    /// Lines of all groups and open transactions.
+    len: usize,
 }
 
 impl OffsetStore {
@@ -88,7 +96,7 @@ impl OffsetStore {
                 self.last_order += 1;
                 let stored = Stored { offset: offset.clone(), order: self.last_order };
                 let offsets = self.groups.entry(group_id.clone()).or_default();
-                offsets.put(topic.clone(), *partition, stored);
+                self.len += offsets.put(topic.clone(), *partition, stored);
             }
             None => self.remove(&(group_id.clone(), topic.clone(), *partition)),
         }
@@ -103,6 +111,7 @@ impl OffsetStore {
         let stored = Stored { offset: offset.clone(), order: self.last_order };
         let key = (group_id.clone(), topic.clone(), *partition);
         if self.open.entry(producer).or_default().insert(key, stored).is_none() {
+            self.len += 1;
             let offsets = self.groups.entry(group_id.clone()).or_default();
             *offsets.open.entry((topic.clone(), *partition)).or_default() += 1;
         }
@@ -114,8 +123,10 @@ impl OffsetStore {
             self.open.remove(&producer).into_iter().flatten()
         {
             self.close((&group_id, &topic, partition));
+            self.len -= 1;
             if is_commit || is_seeded(CoordinatorBug::AbortedOffsetsCount) {
-                self.groups.entry(group_id).or_default().put(topic, partition, stored);
+                let offsets = self.groups.entry(group_id).or_default();
+                self.len += offsets.put(topic, partition, stored);
             }
         }
     }
@@ -143,12 +154,40 @@ impl OffsetStore {
     fn remove(&mut self, key: &Key) {
         let (group_id, topic, partition) = key;
         let Some(offsets) = self.groups.get_mut(group_id) else { return };
-        offsets.remove(topic, *partition);
+        self.len -= offsets.remove(topic, *partition);
         offsets.open.remove(&(topic.clone(), *partition));
         self.forget_empty(group_id);
         for open in self.open.values_mut() {
-            open.remove(key);
+            self.len -= usize::from(open.remove(key).is_some());
         }
+    }
+
+    /// Lines of all groups and open transactions.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether a group has an offset of a partition, or may have when a transaction ends.
+    pub(crate) fn contains_line(
+        &self,
+        group_id: &Str,
+        topic: &Str,
+        partition: PartitionIndex,
+    ) -> bool {
+        self.groups.get(group_id).is_some_and(|offsets| {
+            offsets.is_open(topic, partition)
+                || offsets.by_topic.get(topic).is_some_and(|known| known.contains_key(&partition))
+        })
+    }
+
+    /// When a group committed last.
+    pub(crate) fn last_commit(&self, group_id: &Str) -> Option<Timestamp> {
+        self.groups.get(group_id)?.last_commit
+    }
+
+    /// Whether a transaction with offsets of a group is open.
+    pub(crate) fn has_open(&self, group_id: &Str) -> bool {
+        self.groups.get(group_id).is_some_and(|offsets| !offsets.open.is_empty())
     }
 
     /// Whether a group has offsets, or may have when a transaction ends.
@@ -220,12 +259,11 @@ impl OffsetStore {
     /// Tombstones for the offsets of a topic that is gone.
     pub(crate) fn tombstones_of_topic(&self, topic: &Str) -> Vec<Record> {
         let mut records = Vec::new();
-        for group_id in self.groups.keys() {
-            let of_topic = |record: &Record| match record {
-                Record::Offset { topic: of, .. } => of == topic,
-                _ => false,
-            };
-            records.extend(self.tombstones(group_id).into_iter().filter(of_topic));
+        for (group_id, offsets) in &self.groups {
+            let committed = offsets.by_topic.get(topic).into_iter().flat_map(BTreeMap::keys);
+            let open = offsets.open.keys().filter(|(of, _)| of == topic).map(|(_, p)| p);
+            let all: BTreeSet<PartitionIndex> = committed.chain(open).copied().collect();
+            records.extend(all.into_iter().map(|p| tombstone(group_id, topic, p)));
         }
         records
     }

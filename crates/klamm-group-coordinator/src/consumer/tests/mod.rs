@@ -3,6 +3,7 @@
 mod life;
 mod refusals;
 mod topics;
+mod transitions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -204,3 +204,17 @@ fn the_hash_of_topics_is_kafkas() {
 /// What Kafka 4.3.1's `Utils.computeGroupHash` makes of `t` with two partitions without racks and
 /// the id of these tests.
 const HASH_BY_KAFKA: i64 = -8_829_480_508_593_092_178;
+
+#[test]
+fn a_member_that_asks_for_other_topics_is_told_at_once_to_give_up_those_that_it_had() {
+    let mut world = World::new(2);
+    let mut a = Client::new("a");
+    world.join(&mut a, &["t"]);
+    world.create("u", Uuid(202), 1);
+    let asks = ConsumerHeartbeat { names: Some(vec!["u".into()]), ..a.tells() };
+    let told = world.send(asks).unwrap();
+    assert_eq!(told.assignment, Some(vec![]), "though the target is not a second old");
+    a.take(&told);
+    world.settle(&mut [&mut a]);
+    assert_eq!((a.has(T), a.has(Uuid(202))), (vec![], vec![0]));
+}

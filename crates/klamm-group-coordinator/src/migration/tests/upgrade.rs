@@ -220,6 +220,27 @@ fn a_partition_that_a_leader_gave_twice_has_one_owner_after_the_upgrade() {
 }
 
 #[test]
+fn what_cooperative_members_have_while_they_rebalance_is_not_given_to_others() {
+    let mut world = world(4, "bidirectional");
+    let (mut a, mut b) = (Classic::cooperative("a"), Classic::cooperative("b"));
+    (a.owned, b.owned) = (vec![0, 1], vec![2, 3]);
+    world.classic_group(&mut [&mut a, &mut b]);
+    let joins = [world.begin_join(&a), world.begin_join(&b)];
+    for ticket in joins {
+        assert_eq!(world.joined(ticket).error, ErrorCode::None);
+    }
+    // The rebalance begins anew, which forgets who has what; a and b have it still.
+    world.begin_join(&Classic::cooperative("d"));
+    assert_eq!(world.classic_state(), State::PreparingRebalance);
+    let mut c = Client::new("c");
+    world.join(&mut c, &["t"]);
+    assert_eq!(c.has(T), []);
+    let had = |world: &World, id: &str| world.group().member(id).unwrap().current.assigned.clone();
+    assert_eq!(had(&world, "a")[&T].keys().copied().collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(had(&world, "b")[&T].keys().copied().collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
 fn a_shard_that_replays_an_upgrade_goes_on_with_it() {
     let mut world = world(4, "bidirectional");
     let (mut a, mut b) = (Classic::new("a"), Classic::new("b"));

@@ -1,0 +1,142 @@
+//! How long offsets are kept in each state of a group.
+
+use super::*;
+
+#[test]
+fn offsets_of_an_empty_group_expire_and_those_of_a_live_group_do_not() {
+    let mut world = World::new();
+    let (a, b) = world.stable_pair();
+    world.commit_offset(&a, 2, 7);
+    world.commit();
+    let day_ms = 24 * 3_600_000;
+    for _ in 0..8 * 24 * 720 {
+        world.pass(5_000);
+        world.heartbeat(&a, 2);
+        world.heartbeat(&b, 2);
+    }
+    world.commit();
+    assert_eq!(world.committed_offset(), Some(7));
+    world.pass(day_ms);
+    world.commit();
+    assert_eq!(world.state(), State::Empty);
+    world.pass(7 * day_ms);
+    world.commit();
+    assert_eq!(world.committed_offset(), None);
+    world.pass(day_ms);
+    world.commit();
+    assert!(world.shard.group(GROUP).is_none());
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// What a consumer says that it reads.
+fn reads(topic: &str) -> Protocol {
+    let name = u8::try_from(topic.len()).unwrap();
+    let head = [0, 1, 0, 0, 0, 1, 0, name];
+    let metadata = Bytes::from([&head, topic.as_bytes(), &[0xff; 4], &[0; 4]].concat());
+    Protocol { name: "range".into(), metadata }
+}
+
+/// A stable group of one member that lives for days between heartbeats, with an offset of `t`.
+fn stable_with_offset(protocol_type: &str, protocol: Protocol) -> (World, Str) {
+    let limits = Limits {
+        initial_rebalance_delay_ms: 0,
+        session_timeout_ms_max: i32::MAX,
+        ..Limits::default()
+    };
+    let mut world = World::with(limits);
+    let ticket = world.join(JoinRequest {
+        protocol_type: protocol_type.into(),
+        protocols: vec![protocol],
+        session_timeout_ms: i32::MAX,
+        ..joining("a")
+    });
+    let id = world.joined(ticket).member_id;
+    world.sync(&id, 1, &[(&id, "all")]);
+    world.commit();
+    world.commit_offset(&id, 1, 7);
+    world.commit();
+    assert_eq!((world.state(), world.committed_offset()), (State::Stable, Some(7)));
+    (world, id)
+}
+
+#[test]
+fn an_offset_of_a_topic_that_a_stable_group_reads_does_not_expire() {
+    let (mut world, _) = stable_with_offset("consumer", reads("t"));
+    world.pass(20 * DAY_MS);
+    world.commit();
+    assert_eq!((world.state(), world.committed_offset()), (State::Stable, Some(7)));
+}
+
+#[test]
+fn an_offset_of_a_topic_that_a_stable_group_reads_no_more_expires_by_its_age() {
+    let (mut world, id) = stable_with_offset("consumer", reads("u"));
+    world.pass(6 * DAY_MS);
+    world.commit();
+    assert_eq!(world.committed_offset(), Some(7));
+    world.commit_offset(&id, 1, 8);
+    world.commit();
+    world.pass(6 * DAY_MS);
+    world.commit();
+    assert_eq!(world.committed_offset(), Some(8), "it was renewed");
+    world.pass(2 * DAY_MS);
+    world.commit();
+    assert_eq!(world.committed_offset(), None);
+}
+
+#[test]
+fn offsets_of_a_stable_group_that_cannot_be_understood_do_not_expire() {
+    let (mut world, _) = stable_with_offset("consumer", protocol("range"));
+    world.pass(20 * DAY_MS);
+    world.commit();
+    assert_eq!(world.committed_offset(), Some(7));
+}
+
+#[test]
+fn offsets_of_a_stable_group_of_another_type_never_expire_by_topic() {
+    let (mut world, _) = stable_with_offset("connect", reads("u"));
+    world.pass(20 * DAY_MS);
+    world.commit();
+    assert_eq!(world.committed_offset(), Some(7));
+}
+
+#[test]
+fn offsets_of_a_group_that_rebalances_do_not_expire() {
+    let (mut world, _) = stable_with_offset("consumer", reads("u"));
+    world.pass(6 * DAY_MS);
+    let slow = JoinRequest { rebalance_timeout_ms: i32::MAX, ..joining("b") };
+    world.join(JoinRequest { protocols: vec![reads("u")], ..slow });
+    assert_eq!(world.state(), State::PreparingRebalance);
+    world.pass(10 * 60_000);
+    assert_eq!(world.committed_offset(), Some(7));
+}
+
+#[test]
+fn the_offsets_of_an_empty_group_are_kept_for_the_retention_from_when_it_was_left() {
+    let (mut world, id) = stable_with_offset("consumer", reads("t"));
+    world.pass(20 * DAY_MS);
+    world.leave(&[&id]);
+    world.commit();
+    world.pass(7 * DAY_MS - 600_000);
+    world.commit();
+    assert_eq!((world.state(), world.committed_offset()), (State::Empty, Some(7)));
+    world.pass(2 * 600_000);
+    world.commit();
+    assert_eq!(world.committed_offset(), None);
+}
+
+#[test]
+fn offsets_of_a_consumer_outside_of_groups_expire_by_their_age() {
+    let mut world = World::new();
+    world.commit_offset("", -1, 7);
+    world.commit();
+    world.pass(6 * DAY_MS);
+    world.commit_offset("", -1, 8);
+    world.commit();
+    world.pass(6 * DAY_MS);
+    world.commit();
+    assert_eq!(world.committed_offset(), Some(8));
+    world.pass(2 * DAY_MS);
+    world.commit();
+    assert_eq!(world.committed_offset(), None);
+}
