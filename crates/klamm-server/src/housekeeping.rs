@@ -16,7 +16,8 @@ use tokio::sync::watch;
 use crate::http;
 use crate::reporter::Reporter;
 
-/// How often renamed files and directories are looked at.
+/// How often renamed files and directories are looked at, and idle producers, if the configuration
+/// does not ask for them more often.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Shortest time between two recovery checkpoints that logs ask for, however fast they grow.
@@ -54,6 +55,8 @@ impl Housekeeping {
             task::spawn_local(http::serve(listener, Arc::clone(&self.registry)));
         }
         let retention = Duration::from_millis(self.config.log.retention_check_interval_ms.max(1));
+        let producers_ms = self.config.log.producer_id_expiration_check_interval_ms.max(1);
+        let removal = REMOVAL_INTERVAL.min(Duration::from_millis(producers_ms));
         // Both are columns of the same checkpoint.
         let log = &self.config.log;
         let checkpoint_ms = log
@@ -66,7 +69,7 @@ impl Housekeeping {
             flush: flush.map(|flush| start + flush),
             retention: start + retention,
             checkpoint: start + checkpoint,
-            removal: start + REMOVAL_INTERVAL,
+            removal: start + removal,
             marks: start,
         };
         let marks_changed = Arc::clone(self.partitions.directories().marks_changed());
@@ -90,7 +93,7 @@ impl Housekeeping {
             let now = self.env.clock.now();
             if due.retention <= now || due.removal <= now {
                 self.clean_up();
-                due.removal = now + REMOVAL_INTERVAL;
+                due.removal = now + removal;
             }
             if due.retention <= now {
                 due.retention = now + retention;

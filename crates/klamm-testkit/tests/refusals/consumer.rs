@@ -55,7 +55,12 @@ fn joins(probe: &mut Probe) {
         change(&mut request);
         request
     };
-    let bomb = format!("({}", "a*".repeat(10));
+    let by_pattern = |pattern: &str| {
+        wrong(&|r| {
+            r.subscribed_topic_names = None;
+            r.subscribed_topic_regex = Some(Str::from(pattern));
+        })
+    };
     let requests = [
         ("consumer: no group", wrong(&|r| r.group_id = Str::new())),
         ("consumer: blank group", wrong(&|r| r.group_id = Str::from("  "))),
@@ -81,7 +86,9 @@ fn joins(probe: &mut Probe) {
         ("consumer: epoch of a static leave", wrong(&|r| r.member_epoch = -2)),
         ("consumer: leave of unknown group", wrong(&|r| r.member_epoch = -1)),
         ("consumer: epoch in unknown group", wrong(&|r| r.member_epoch = 3)),
-        ("consumer: regex", wrong(&|r| r.subscribed_topic_regex = Some(Str::from(&*bomb)))),
+        ("consumer: pattern without an end", by_pattern("(a")),
+        ("consumer: pattern that looks back", by_pattern(r"(a)\1")),
+        ("consumer: pattern that looks ahead", by_pattern("a(?=b)")),
     ];
     for (what, request) in requests {
         let code = probe.client.ask(&request, 1).error_code;
@@ -183,4 +190,5 @@ fn static_members(probe: &mut Probe) {
     old.instance_id = Some(Str::from("i"));
     let code = probe.client.ask(&old, 1).error_code;
     probe.note("consumer: replaced member", code);
+    offsets::commits_of_replaced_members(probe, MEMBER, answer.member_epoch);
 }

@@ -119,6 +119,14 @@ pub(crate) fn commits_of_consumer_members(probe: &mut Probe, member: &str, epoch
     note(probe, "commit: consumer member v8", &commit("c", member, epoch), 8);
 }
 
+/// Commits into the group "cs", where another member has the instance "i" now.
+pub(crate) fn commits_of_replaced_members(probe: &mut Probe, member: &str, epoch: i32) {
+    let mut request = commit("cs", member, epoch);
+    note(probe, "commit: replaced member", &request, 9);
+    request.group_instance_id = Some(Str::from("i"));
+    note(probe, "commit: replaced instance", &request, 9);
+}
+
 pub(crate) fn probe(probe: &mut Probe) {
     for _ in 0..2 {
         probe.client.produce("t", 0, &batch_of(BatchOptions::default(), &[b"v"]));
