@@ -247,6 +247,19 @@ fn member_ids_that_are_given_out_count_until_they_expire() {
 }
 
 #[test]
+fn a_member_counts_and_has_its_clock_when_it_is_in_the_log_though_nothing_is_committed() {
+    let mut world = World::new(few());
+    let beat = Request::ConsumerHeartbeat("g".into(), Box::new(beating("m", None)));
+    let mut actions = Actions::default();
+    world.shard.on_request(world.time(), beat, Ticket(1), &mut actions);
+    assert_eq!((world.shard.roll.members(), world.shard.roll.next()), (0, None));
+    let mut more = Actions::default();
+    world.shard.on_appended(world.time(), &actions.writes[0], &mut more);
+    let session = world.time().now.plus_ms(45_000);
+    assert_eq!((world.shard.roll.members(), world.shard.roll.next()), (1, Some(session)));
+}
+
+#[test]
 fn a_static_member_that_restarts_has_its_place_though_there_is_no_room() {
     let mut world = World::new(Bounds { members_max: 1, ..few() });
     let fixed = |id: &str| JoinRequest { instance_id: Some("one".into()), ..joining(id) };

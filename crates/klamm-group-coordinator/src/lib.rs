@@ -9,8 +9,10 @@ mod actions;
 mod bounds;
 pub mod classic;
 pub mod consumer;
+mod expiry;
 #[cfg(test)]
 mod hostile;
+mod look;
 mod migration;
 mod offsets;
 mod record;

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use klamm_coordinator::{CoordinatorBug, TransactionEnd, is_seeded};
+use klamm_coordinator::TransactionEnd;
 use klamm_env::Moment;
 use klamm_metadata::MetadataImage;
-use klamm_model::{ErrorCode, ProducerId, Timestamp};
+use klamm_model::{ErrorCode, ProducerId};
 use klamm_stdx::Str;
 
 use crate::actions::{Actions, Author, Then, Write};
@@ -14,12 +14,10 @@ use crate::bounds::Bounds;
 use crate::classic::{
     Group, Heartbeat, JoinRequest, Joined, Leaver, Limits, State, SyncRequest, Synced,
 };
-use crate::consumer::{ConsumerGroup, ConsumerLimits, DescribedConsumerGroup, Refusal};
-use crate::offsets::{OffsetFetch, OffsetLimits, OffsetStore, OffsetsOfGroup};
+use crate::consumer::{ConsumerGroup, ConsumerLimits, Refusal};
+use crate::offsets::{OffsetLimits, OffsetStore};
 use crate::record::Record;
-use crate::request::{
-    DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response,
-};
+use crate::request::{Request, Response};
 use crate::roll::{Entry, Roll};
 use crate::{Ticket, Time};
 
@@ -241,70 +239,6 @@ impl GroupShard {
         actions.reply(ticket, Response::Leave(left));
     }
 
-    fn describe(&self, group_id: &Str) -> Option<DescribedGroup> {
-        let group = self.groups.get(group_id)?;
-        let is_stable = group.state() == State::Stable;
-        let protocol_name = group.protocol_name().cloned().unwrap_or_default();
-        let member = |m: &crate::Member| DescribedMember {
-            member_id: m.member_id.clone(),
-            instance_id: m.instance_id.clone(),
-            client_id: m.client_id.clone(),
-            client_host: m.client_host.clone(),
-            metadata: if is_stable { m.metadata(&protocol_name) } else { bytes::Bytes::new() },
-            assignment: if is_stable { m.assignment.clone() } else { bytes::Bytes::new() },
-        };
-        Some(DescribedGroup {
-            group_id: group.group_id.clone(),
-            state: group.state(),
-            protocol_type: group.protocol_type().cloned().unwrap_or_default(),
-            members: group.members().map(member).collect(),
-            protocol_name: if is_stable { protocol_name } else { Str::new() },
-        })
-    }
-
-    fn describe_consumers(&self, group_id: &Str) -> Result<Box<DescribedConsumerGroup>, Refusal> {
-        match self.consumer_groups.get(group_id) {
-            Some(group) => Ok(Box::new(group.describe(&self.image, &self.consumer_limits))),
-            None => {
-                let is_classic = self.groups.contains_key(group_id);
-                let what = if is_classic { "is not a consumer group" } else { "not found" };
-                let message = format!("Group {group_id} {what}.");
-                Err(Refusal::new(ErrorCode::GroupIdNotFound, message))
-            }
-        }
-    }
-
-    fn fetch(&self, group_id: &Str, fetch: &OffsetFetch) -> Result<OffsetsOfGroup, ErrorCode> {
-        if let Some(group) = self.consumer_groups.get(group_id)
-            && let Some(member) = &fetch.member
-        {
-            group.check_fetch(member)?;
-        }
-        Ok(self.offsets.fetch(group_id, fetch.asked.as_deref(), fetch.stability))
-    }
-
-    fn list(&self, filter: &GroupFilter) -> Vec<ListedGroup> {
-        let has = |words: &[Str], word: &str| {
-            words.is_empty() || words.iter().any(|w| w.eq_ignore_ascii_case(word))
-        };
-        let classic = self.groups.values().map(|group| ListedGroup {
-            group_id: group.group_id.clone(),
-            protocol_type: group.protocol_type().cloned().unwrap_or_default(),
-            state: group.state().name(),
-            group_type: "classic",
-        });
-        let consumers = self.consumer_groups.values().map(|group| ListedGroup {
-            group_id: group.group_id.clone(),
-            protocol_type: Str::from_static("consumer"),
-            state: group.state().name(),
-            group_type: "consumer",
-        });
-        let is_wanted = |group: &ListedGroup| {
-            has(&filter.states, group.state) && has(&filter.types, group.group_type)
-        };
-        classic.chain(consumers).filter(is_wanted).collect()
-    }
-
     fn on_delete(&mut self, group_id: &Str, ticket: Ticket, actions: &mut Actions) {
         if self.consumer_groups.contains_key(group_id) {
             return self.on_delete_consumers(group_id, ticket, actions);
@@ -517,64 +451,6 @@ impl GroupShard {
         if self.next_expiry.is_some_and(|at| at <= time.now) {
             self.expire_offsets(time, actions);
             self.next_expiry = Some(time.now.plus_ms(self.offset_limits.check_interval_ms));
-        }
-    }
-
-    /// Offsets of groups without members are forgotten after `offsets.retention.minutes`, and
-    /// groups with nothing left are deleted (KIP-211).
-    fn expire_offsets(&mut self, time: Time, actions: &mut Actions) {
-        let mut records = Vec::new();
-        let retention = (time.wall, self.offset_limits.retention_ms);
-        for group_id in self.offsets.group_ids() {
-            if self.consumer_groups.contains_key(group_id) {
-                records.extend(self.expired_of_consumers(group_id, time.wall));
-                continue;
-            }
-            records.extend(self.expired_of_classic(group_id, retention));
-        }
-        if !records.is_empty() {
-            actions.write(records, Then::Nothing);
-        }
-        let is_over = |group: &&Group| {
-            group.state() == State::Empty
-                && group.pending_members.is_empty()
-                && !self.offsets.contains(&group.group_id)
-        };
-        let tombstone = |group: &Group| Record::GroupTombstone { group_id: group.group_id.clone() };
-        let mut over: Vec<Record> = self.groups.values().filter(is_over).map(tombstone).collect();
-        for group_id in self.consumer_groups.keys().filter(|id| !self.offsets.contains(id)) {
-            over.extend(self.end_consumer_group(group_id).into_iter().flatten());
-        }
-        if !over.is_empty() {
-            actions.write(over, Then::Nothing);
-        }
-    }
-
-    /// What is due of a classic group: all of an empty one, of a stable one of consumers what nobody
-    /// reads (Kafka: `ClassicGroup.offsetExpirationCondition`).
-    fn expired_of_classic(&self, group_id: &Str, retention: (Timestamp, i64)) -> Vec<Record> {
-        let Some(group) = self.groups.get(group_id) else {
-            return self.offsets.expired(group_id, retention, None);
-        };
-        let is_used = group.protocol_type().is_some();
-        match group.state() {
-            State::Empty => {
-                let idle_since = is_used.then(|| group.state_since());
-                self.offsets.expired(group_id, retention, idle_since)
-            }
-            _ if is_seeded(CoordinatorBug::LiveGroupExpires) => {
-                self.offsets.expired(group_id, retention, None)
-            }
-            State::Stable => {
-                let Some(topics) = group.topics_read() else { return Vec::new() };
-                let mut records = self.offsets.expired(group_id, retention, None);
-                records.retain(|record| match record {
-                    Record::Offset { topic, .. } => !topics.contains(topic),
-                    _ => true,
-                });
-                records
-            }
-            State::PreparingRebalance | State::CompletingRebalance | State::Dead => Vec::new(),
         }
     }
 

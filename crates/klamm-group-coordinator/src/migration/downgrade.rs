@@ -2,9 +2,12 @@
 //! group: each keeps its id and what it was to have, in the epoch as generation (Kafka:
 //! `ClassicGroup.fromConsumerGroup`).
 
+use bytes::Bytes;
 use klamm_metadata::MetadataImage;
 use klamm_model::{GenerationId, Timestamp};
-use klamm_persisted::group::consumer_group_member_metadata_value::ClassicMemberMetadata;
+use klamm_persisted::group::consumer_group_member_metadata_value::{
+    ClassicMemberMetadata, ClassicProtocol,
+};
 use klamm_stdx::Str;
 
 use super::embedded::{assignment_bytes, by_name};
@@ -14,7 +17,7 @@ use crate::consumer::{
     Change, ConsumerGroup, ConsumerRecord, Partitions, Subscription, delete, tombstones,
 };
 use crate::record::{GroupSnapshot, Record};
-use crate::{Ticket, Time};
+use crate::{Actions, Ticket, Time};
 
 /// What a consumer group becomes, once the records of it are in the log.
 #[derive(Debug, Clone)]
@@ -122,11 +125,8 @@ fn empty(group: &ConsumerGroup, onto: &Onto<'_>) -> Group {
 fn put(classic: &mut Group, member_id: &Str, told: &Subscription) {
     let none = ClassicMemberMetadata::default();
     let kept = told.classic.as_ref().unwrap_or(&none);
-    let protocols = kept.supported_protocols.iter();
     let protocol =
-        |p: &klamm_persisted::group::consumer_group_member_metadata_value::ClassicProtocol| {
-            Protocol { name: p.name.clone(), metadata: p.metadata.clone() }
-        };
+        |p: &ClassicProtocol| Protocol { name: p.name.clone(), metadata: p.metadata.clone() };
     let member = Member {
         member_id: member_id.clone(),
         instance_id: told.instance_id.clone(),
@@ -134,8 +134,8 @@ fn put(classic: &mut Group, member_id: &Str, told: &Subscription) {
         client_host: told.client_host.clone(),
         rebalance_timeout_ms: told.rebalance_timeout_ms,
         session_timeout_ms: kept.session_timeout_ms,
-        protocols: protocols.map(protocol).collect(),
-        assignment: bytes::Bytes::new(),
+        protocols: kept.supported_protocols.iter().map(protocol).collect(),
+        assignment: Bytes::new(),
         expires_at: None,
         awaiting_join: None,
         awaiting_sync: None,
@@ -174,7 +174,7 @@ fn records(group: &ConsumerGroup, classic: &Group) -> Vec<Record> {
 impl Downgrade {
     /// The group at this moment: everybody lives for another session, and is asked to rejoin if
     /// need be.
-    pub(crate) fn begin(&self, time: Time, actions: &mut crate::Actions) -> Group {
+    pub(crate) fn begin(&self, time: Time, actions: &mut Actions) -> Group {
         let mut group = self.group.clone();
         let waits = |member: &Member| member.awaiting_join.is_some();
         let ids: Vec<(Str, bool)> =

@@ -1,7 +1,11 @@
 //! Classic members of a group of the consumer protocol: JoinGroup, SyncGroup, Heartbeat and
 //! LeaveGroup, answered from epochs and targets.
 
+use std::sync::Arc;
+
+use klamm_metadata::MetadataImage;
 use klamm_model::{ErrorCode, GenerationId};
+use klamm_persisted::group::consumer_group_member_metadata_value::ClassicProtocol;
 use klamm_stdx::Str;
 
 use super::downgrade::{Successor, may_replace, with_successor};
@@ -187,7 +191,7 @@ impl GroupShard {
         group_id: &Str,
         sync: &SyncRequest,
     ) -> Synced {
-        let image = std::sync::Arc::clone(&self.image);
+        let image = Arc::clone(&self.image);
         let Some(group) = self.consumer_groups.get_mut(group_id) else {
             return Synced::refused(ErrorCode::UnknownMemberId);
         };
@@ -321,7 +325,7 @@ fn waits(group: &ConsumerGroup, member_id: &Str, member: &ConsumerMember) -> boo
 fn synced(
     group: &ConsumerGroup,
     sync: &SyncRequest,
-    image: &klamm_metadata::MetadataImage,
+    image: &MetadataImage,
 ) -> Result<Synced, ErrorCode> {
     let member = classic_member(group, &sync.member_id, sync.instance_id.as_ref())?;
     if sync.generation_id.0 != member.current.epoch {
@@ -349,9 +353,7 @@ fn synced(
     })
 }
 
-fn first_protocol(
-    told: &Subscription,
-) -> Option<&klamm_persisted::group::consumer_group_member_metadata_value::ClassicProtocol> {
+fn first_protocol(told: &Subscription) -> Option<&ClassicProtocol> {
     told.classic.as_ref()?.supported_protocols.first()
 }
 
