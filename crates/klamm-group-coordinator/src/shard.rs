@@ -352,6 +352,11 @@ impl GroupShard {
         if let Some(mut never) = write.becomes {
             never.group.refuse_waiting(code, actions);
         }
+        for record in &write.records {
+            if let Record::Consumer(record) = record {
+                self.look_again(record);
+            }
+        }
         match write.then {
             Then::Nothing => {}
             Then::Reply { ticket, failed, .. } => {

@@ -32,6 +32,9 @@ pub(crate) fn decide(
 ) -> End {
     let is_v2 = transaction.protocol == Protocol::V2;
     let current = transaction.producer;
+    if transaction.state.preparing().is_some() {
+        return End::Refuse(while_markers_are_written(current, producer, protocol));
+    }
     let is_overflow = is_v2
         && transaction.previous_producer_id == Some(producer.id)
         && producer.epoch == LAST_EPOCH
@@ -46,12 +49,6 @@ pub(crate) fn decide(
     match transaction.state {
         State::Ongoing if is_current => End::Prepare,
         State::Empty if is_current => end_nothing(outcome, protocol),
-        State::PrepareCommit | State::PrepareAbort if is_repeated || (is_current && !is_v2) => {
-            match transaction.state.preparing() == Some(outcome) {
-                true => End::Refuse(ErrorCode::ConcurrentTransactions),
-                false => End::Refuse(ErrorCode::InvalidTxnState),
-            }
-        }
         State::CompleteCommit | State::CompleteAbort if is_repeated || (is_current && !is_v2) => {
             let ended = match transaction.state {
                 State::CompleteCommit => Outcome::Commit,
@@ -63,6 +60,21 @@ pub(crate) fn decide(
             end_nothing(outcome, protocol)
         }
         _ => End::Refuse(ErrorCode::ProducerFenced),
+    }
+}
+
+/// Whatever is asked while markers are being written has to be asked again. With v2 nothing else is
+/// told then: the producer may have its next epoch already, or its next producer id (Kafka:
+/// `endTransaction`, `endTransactionWithTV1`).
+fn while_markers_are_written(
+    current: ProducerIdAndEpoch,
+    producer: ProducerIdAndEpoch,
+    protocol: Protocol,
+) -> ErrorCode {
+    match protocol {
+        Protocol::V1 if producer.id != current.id => ErrorCode::InvalidProducerIdMapping,
+        Protocol::V1 if producer.epoch != current.epoch => ErrorCode::ProducerFenced,
+        Protocol::V1 | Protocol::V2 => ErrorCode::ConcurrentTransactions,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     Response, State, Ticket, Time, TransactionFilter, TransactionShard, Write,
 };
 
+mod arrows;
 mod ends;
 mod init;
 mod life;

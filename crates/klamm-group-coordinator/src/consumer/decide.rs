@@ -44,6 +44,8 @@ pub(crate) struct Situation<'a> {
 pub(crate) enum Topics {
     /// They may.
     ToCheck,
+    /// They may, and patterns were matched a moment ago: it can wait.
+    CanWait,
     /// They have not.
     Known,
 }
@@ -226,7 +228,14 @@ impl<'a> Deciding<'a> {
     /// A new epoch, if somebody asks for other topics, or the topics are others.
     fn bump(&mut self) {
         let is_new = self.asks_anew();
-        if !is_new && self.at.topics == Topics::Known {
+        // A target is made of the topics as they are: the hash has to be theirs.
+        let is_due = self.group.epoch > self.group.target_epoch;
+        let waits = match self.at.topics {
+            Topics::ToCheck => false,
+            Topics::CanWait => !is_new && !is_due,
+            Topics::Known => !is_new,
+        };
+        if waits {
             return;
         }
         if self.at.topics == Topics::ToCheck {

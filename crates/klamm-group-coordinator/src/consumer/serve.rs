@@ -201,10 +201,16 @@ impl GroupShard {
         let age_ms = time.wall.0.saturating_sub(group.patterns_at.0);
         let is_soon = !group.regexes.is_empty() && (0..PATTERNS_INTERVAL_MS).contains(&age_ms);
         let is_blind = !group.regexes.is_empty() && is_seeded(CoordinatorBug::DeletedTopicAssigned);
-        let is_known = group.checked_version == self.metadata_version || is_soon || is_blind;
+        let topics = if group.checked_version == self.metadata_version || is_blind {
+            Topics::Known
+        } else if is_soon {
+            Topics::CanWait
+        } else {
+            Topics::ToCheck
+        };
         Situation {
             image: &self.image,
-            topics: if is_known { Topics::Known } else { Topics::ToCheck },
+            topics,
             limits: &self.consumer_limits,
             config: self.consumer_limits.config_of(&group.group_id, &self.image),
             time,
@@ -215,6 +221,14 @@ impl GroupShard {
         if let Some(group) = self.consumer_groups.get_mut(group_id) {
             group.checked_version = self.metadata_version;
             group.patterns_at = time.wall;
+        }
+    }
+
+    /// What was decided on the topics could not be written: they are looked at again.
+    pub(crate) fn look_again(&mut self, record: &ConsumerRecord) {
+        if let Some(group) = self.consumer_groups.get_mut(&record.group_id) {
+            group.checked_version = 0;
+            group.patterns_at = Timestamp(0);
         }
     }
 

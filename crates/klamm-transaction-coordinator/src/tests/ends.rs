@@ -44,7 +44,6 @@ fn with_v1_a_repeated_question_has_the_same_epoch() {
     world.add(own, 0);
     world.end(own, COMMIT_V1).unwrap();
     assert_eq!(world.end(own, COMMIT_V1), CONCURRENT);
-    assert_eq!(world.end(own, ABORT_V1), INVALID);
     world.write_markers();
     assert_eq!(world.end(own, COMMIT_V1), Ok(own));
     assert_eq!(world.end(own, ABORT_V1), INVALID);
@@ -57,12 +56,39 @@ fn with_v2_a_repeated_question_has_the_epoch_before() {
     world.add(own, 0);
     let next = world.end(own, COMMIT_V2).unwrap();
     assert_eq!(world.end(own, COMMIT_V2), CONCURRENT);
-    assert_eq!(world.end(own, ABORT_V2), INVALID);
-    assert_eq!(world.end(next, COMMIT_V2), FENCED);
     world.write_markers();
     assert_eq!(world.end(own, COMMIT_V2), Ok(next));
     assert_eq!(world.end(own, ABORT_V2), INVALID);
     assert_eq!(world.end(producer(1000, 7), COMMIT_V2), FENCED);
+}
+
+#[test]
+fn while_markers_are_written_a_v2_producer_in_its_next_epoch_is_told_to_come_back() {
+    for how in [COMMIT_V2, ABORT_V2] {
+        let mut world = World::new();
+        let own = world.init();
+        world.add(own, 0);
+        let next = world.end(own, how).unwrap();
+        for other in [COMMIT_V2, ABORT_V2] {
+            assert_eq!(world.end(own, other), CONCURRENT);
+            assert_eq!(world.end(next, other), CONCURRENT);
+        }
+        world.write_markers();
+        assert!(world.end(next, ABORT_V2).is_ok());
+    }
+}
+
+#[test]
+fn while_markers_are_written_a_v1_producer_is_told_to_come_back_and_another_is_refused() {
+    let mut world = World::new();
+    let own = world.init();
+    world.add(own, 0);
+    world.end(own, ABORT_V1).unwrap();
+    for how in [COMMIT_V1, ABORT_V1] {
+        assert_eq!(world.end(own, how), CONCURRENT);
+        assert_eq!(world.end(producer(1000, 7), how), FENCED);
+        assert_eq!(world.end(producer(7, 0), how), Err(ErrorCode::InvalidProducerIdMapping));
+    }
 }
 
 #[test]
@@ -106,6 +132,7 @@ fn in_the_last_epoch_the_next_transaction_has_another_producer_id() {
     assert_eq!(next, producer(1001, 0));
     assert_eq!(world.markers[0].producer, producer(1000, i16::MAX));
     assert_eq!(world.end(own, COMMIT_V2), CONCURRENT);
+    assert_eq!(world.end(next, ABORT_V2), CONCURRENT, "its new id is not in use yet");
     world.write_markers();
     // The answer was lost: the producer asks again, with the id that is over.
     assert_eq!(world.end(own, COMMIT_V2), Ok(next));

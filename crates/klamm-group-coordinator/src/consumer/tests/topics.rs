@@ -98,6 +98,62 @@ fn a_static_member_that_comes_back_with_other_topics_gets_none_of_the_old() {
 }
 
 #[test]
+fn topics_that_could_not_be_written_down_are_looked_at_again() {
+    let mut world = World::new(1);
+    let mut a = Client::new("a");
+    world.join(&mut a, &["t"]);
+    world.expand(T, 1..2);
+    world.refuses_writes = true;
+    assert_eq!(world.refused(a.beats()), ErrorCode::NotCoordinator);
+    world.refuses_writes = false;
+    world.settle(&mut [&mut a]);
+    assert_eq!(a.has(T), [0, 1]);
+}
+
+const V: TopicId = Uuid(203);
+
+/// A group with patterns, between two looks at them: `u` was there, and is not.
+fn between_two_looks() -> (World, Client, Client) {
+    let mut world = World::new(1);
+    let (mut a, mut b) = (Client::new("a"), Client::new("b"));
+    world.configure("consumer.assignment.interval.ms", "0");
+    world.create("u", U, 1);
+    let answer = world.send(by_pattern(&a, "t|u")).unwrap();
+    a.take(&answer);
+    world.beat(&mut a);
+    world.delete(U);
+    world.join(&mut b, &["t"]);
+    (world, a, b)
+}
+
+#[test]
+fn a_topic_that_comes_and_goes_between_two_looks_at_patterns_is_not_kept() {
+    let (mut world, mut a, mut b) = between_two_looks();
+    world.create("u", V, 1);
+    let mut c = Client::new("c");
+    world.join(&mut c, &["t"]);
+    world.beat(&mut a);
+    world.beat(&mut a);
+    assert_eq!(a.has(V), [0]);
+    world.delete(V);
+    world.settle(&mut [&mut a, &mut b, &mut c]);
+    assert_eq!((a.has(V), world.state()), (vec![], "Stable"));
+}
+
+#[test]
+fn a_topic_that_comes_and_goes_after_a_member_has_left_is_not_kept() {
+    let (mut world, mut a, b) = between_two_looks();
+    world.send(b.leaves(-1)).unwrap();
+    world.create("u", V, 1);
+    world.beat(&mut a);
+    world.beat(&mut a);
+    assert_eq!(a.has(V), [0]);
+    world.delete(V);
+    world.settle(&mut [&mut a]);
+    assert_eq!((a.has(V), world.state()), (vec![], "Stable"));
+}
+
+#[test]
 fn members_of_different_topics_share_what_they_have_in_common() {
     let mut world = World::new(4);
     let (mut a, mut b) = (Client::new("a"), Client::new("b"));

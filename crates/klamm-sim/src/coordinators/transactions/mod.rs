@@ -14,6 +14,8 @@ mod broker;
 mod client;
 mod ledger;
 mod markers;
+#[cfg(test)]
+mod schedules;
 mod world;
 
 use super::trace::Trace;
