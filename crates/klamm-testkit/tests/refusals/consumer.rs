@@ -45,6 +45,18 @@ pub(crate) fn probe(probe: &mut Probe) {
     offsets::commits_of_consumer_members(probe, MEMBER, epoch);
     fetches(probe, epoch);
     static_members(probe);
+    members_of_a_full_group(probe);
+}
+
+/// Two are as many as the group may have.
+fn members_of_a_full_group(probe: &mut Probe) {
+    for member in [MEMBER, OTHER, "RERERERERERERERERERERA"] {
+        let mut request = join();
+        request.group_id = Str::from("full");
+        request.member_id = Str::from(member);
+        let code = probe.client.ask(&request, 1).error_code;
+        probe.note(&format!("consumer: {member} of a full group"), code);
+    }
 }
 
 fn joins(probe: &mut Probe) {

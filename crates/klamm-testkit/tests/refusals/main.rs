@@ -56,7 +56,7 @@ impl Probe {
 
 #[test]
 fn what_is_wrong_is_refused_with_kafkas_code() {
-    let properties = "group.coordinator.rebalance.protocols=classic,consumer\n";
+    let properties = "group.consumer.max.size=2\n";
     let theirs = House::new("refusals-of-kafka", properties);
     theirs.format_by_kafka();
     let mut kafka = theirs.start_kafka();
