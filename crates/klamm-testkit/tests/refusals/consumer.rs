@@ -35,6 +35,15 @@ fn beat(epoch: i32) -> ConsumerGroupHeartbeatRequest {
     }
 }
 
+/// A member that has joined a group, with its epoch.
+pub(crate) fn member_of(probe: &mut Probe, group: &str) -> (Str, i32) {
+    let mut request = join();
+    request.group_id = Str::from(group);
+    let answer = probe.client.ask(&request, 1);
+    assert_eq!(answer.error_code, 0, "{group} has no member");
+    (request.member_id, answer.member_epoch)
+}
+
 pub(crate) fn probe(probe: &mut Probe) {
     let answer = probe.client.ask(&join(), 1);
     probe.note("consumer: first join", answer.error_code);

@@ -3,6 +3,7 @@
 
 mod classic;
 mod consumer;
+mod migration;
 mod offsets;
 mod transactions;
 
@@ -41,6 +42,7 @@ impl Probe {
         let mut probe = Self { client, said: Refusals::new() };
         classic::probe(&mut probe);
         consumer::probe(&mut probe);
+        migration::probe(&mut probe);
         offsets::probe(&mut probe);
         transactions::probe(&mut probe);
         probe.said
