@@ -20,7 +20,11 @@ pub(crate) struct Joined {
     pub(crate) generation: i32,
 }
 
-fn join(group: &'static str, member_id: &Str, instance: Option<&'static str>) -> JoinGroupRequest {
+pub(crate) fn join(
+    group: &'static str,
+    member_id: &Str,
+    instance: Option<&'static str>,
+) -> JoinGroupRequest {
     let protocol = JoinGroupRequestProtocol {
         name: Str::from("range"),
         // A subscription of no topics (`ConsumerProtocolSubscription`, v0).
@@ -38,7 +42,7 @@ fn join(group: &'static str, member_id: &Str, instance: Option<&'static str>) ->
     }
 }
 
-fn sync(group: &'static str, joined: &Joined) -> SyncGroupRequest {
+pub(crate) fn sync(group: &'static str, joined: &Joined) -> SyncGroupRequest {
     SyncGroupRequest {
         group_id: Str::from(group),
         generation_id: joined.generation,

@@ -35,6 +35,15 @@ fn beat(epoch: i32) -> ConsumerGroupHeartbeatRequest {
     }
 }
 
+/// A member that has joined a group, with its epoch.
+pub(crate) fn member_of(probe: &mut Probe, group: &str) -> (Str, i32) {
+    let mut request = join();
+    request.group_id = Str::from(group);
+    let answer = probe.client.ask(&request, 1);
+    assert_eq!(answer.error_code, 0, "{group} has no member");
+    (request.member_id, answer.member_epoch)
+}
+
 pub(crate) fn probe(probe: &mut Probe) {
     let answer = probe.client.ask(&join(), 1);
     probe.note("consumer: first join", answer.error_code);
@@ -45,6 +54,18 @@ pub(crate) fn probe(probe: &mut Probe) {
     offsets::commits_of_consumer_members(probe, MEMBER, epoch);
     fetches(probe, epoch);
     static_members(probe);
+    members_of_a_full_group(probe);
+}
+
+/// Two are as many as the group may have.
+fn members_of_a_full_group(probe: &mut Probe) {
+    for member in [MEMBER, OTHER, "RERERERERERERERERERERA"] {
+        let mut request = join();
+        request.group_id = Str::from("full");
+        request.member_id = Str::from(member);
+        let code = probe.client.ask(&request, 1).error_code;
+        probe.note(&format!("consumer: {member} of a full group"), code);
+    }
 }
 
 fn joins(probe: &mut Probe) {

@@ -3,6 +3,7 @@
 
 mod classic;
 mod consumer;
+mod migration;
 mod offsets;
 mod transactions;
 
@@ -41,6 +42,7 @@ impl Probe {
         let mut probe = Self { client, said: Refusals::new() };
         classic::probe(&mut probe);
         consumer::probe(&mut probe);
+        migration::probe(&mut probe);
         offsets::probe(&mut probe);
         transactions::probe(&mut probe);
         probe.said
@@ -56,7 +58,7 @@ impl Probe {
 
 #[test]
 fn what_is_wrong_is_refused_with_kafkas_code() {
-    let properties = "group.coordinator.rebalance.protocols=classic,consumer\n";
+    let properties = "group.consumer.max.size=2\n";
     let theirs = House::new("refusals-of-kafka", properties);
     theirs.format_by_kafka();
     let mut kafka = theirs.start_kafka();
