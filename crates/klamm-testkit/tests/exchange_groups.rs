@@ -75,6 +75,7 @@ impl<'a> Crowd<'a> {
             let open = |group: &&String| !condition(self, group);
             let open: Vec<&String> = self.groups.iter().filter(open).collect();
             if open.is_empty() {
+                println!("{what} after {} ms", start.elapsed().as_millis());
                 return;
             }
             let said = || self.members.iter().map(|m| (m.name, m.has(open[0]), &m.process.stderr));
@@ -185,6 +186,7 @@ impl Ledger<'_> {
 
     /// The next tenant knows what was ended, and ends what was open.
     fn settle(&mut self) {
+        let start = Instant::now();
         for (group, offset) in self.ended.drain(..) {
             wait_until("the group's log", WAIT_MAX, || committed(&self.bootstrap, &group).ok());
             assert_eq!(committed(&self.bootstrap, &group), Ok(offset), "{group}");
@@ -196,12 +198,14 @@ impl Ledger<'_> {
             wait_until("the offset", WAIT_MAX, || committed(&self.bootstrap, &open.group).ok());
             assert_eq!(committed(&self.bootstrap, &open.group), Ok(open.offset), "{}", open.group);
         }
+        println!("what was open is ended after {} ms", start.elapsed().as_millis());
         self.visible.sort();
         let start = Instant::now();
         loop {
             let mut seen = visible(&self.bootstrap, "out");
             seen.sort();
             if seen == self.visible {
+                println!("what was lost is aborted after {} ms", start.elapsed().as_millis());
                 break;
             }
             assert!(start.elapsed() < WAIT_MAX, "{seen:#?} instead of {:#?}", self.visible);
