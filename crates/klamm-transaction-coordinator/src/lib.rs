@@ -24,10 +24,13 @@
 //! ```
 //!
 //! Sources: Kafka's `TransactionCoordinator` and `TransactionMetadata`, KIP-98, KIP-360, KIP-890.
-//! Two things are otherwise than in Kafka. A request that comes while markers are being written
+//! Three things are otherwise than in Kafka. A request that comes while markers are being written
 //! waits for them for a moment instead of being sent away with CONCURRENT_TRANSACTIONS, so that a
-//! producer's next transaction starts without a round of retries. And fencing a producer bumps its
-//! epoch once, with either protocol, where Kafka's v2 bumps it twice.
+//! producer's next transaction starts without a round of retries. Fencing a producer bumps its
+//! epoch once, with either protocol, where Kafka's v2 bumps it twice, so that the epoch before is
+//! not taken for a repeated question; here the record says v1, which does the same, and the fenced
+//! producer hears the same errors. And a producer that begins anew by itself while its transaction
+//! is open gets its next epoch once that is aborted; Kafka fences it when it asks again.
 
 mod actions;
 mod ends;

@@ -65,6 +65,8 @@ pub(super) struct Client {
     pub(super) call: Call,
     /// Of the current call; answers to others are too late.
     pub(super) number: u64,
+    /// How often it has sent anything.
+    pub(super) sent: u64,
     producer: Option<ProducerIdAndEpoch>,
     sequences: [i32; PARTITIONS],
     plan: VecDeque<Call>,
@@ -80,6 +82,7 @@ impl Client {
             is_alive: true,
             call: Call::Init(None),
             number: 0,
+            sent: 0,
             producer: None,
             sequences: [0; PARTITIONS],
             plan: VecDeque::new(),

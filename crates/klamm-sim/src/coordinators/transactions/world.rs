@@ -40,7 +40,7 @@ pub(super) enum Plan {
 enum Event {
     Deliver(Message),
     Answer(usize, u64, Answer),
-    /// A client that has heard nothing since this request.
+    /// A client that has heard nothing since what it sent then (see `Client::sent`).
     Impatience(usize, u64),
     Send(usize, u64),
     Sync,
@@ -178,9 +178,12 @@ impl World {
 
     fn on_event(&mut self, event: &Event) -> Result<(), String> {
         match event {
-            Event::Send(client, number) | Event::Impatience(client, number) => {
-                self.send(*client, *number);
+            Event::Send(client, number) => self.send(*client, *number),
+            Event::Impatience(client, sent) if self.clients[*client].sent == *sent => {
+                let number = self.clients[*client].number;
+                self.send(*client, number);
             }
+            Event::Impatience(..) => {}
             Event::Deliver(message) => self.deliver(*message),
             Event::Answer(client, number, answer) => {
                 self.on_answer((*client, *number), *answer)?;
@@ -203,11 +206,12 @@ impl World {
 
     /// A client sends its current request, perhaps twice, perhaps in vain.
     fn send(&mut self, client: usize, number: u64) {
-        let sender = &self.clients[client];
+        let sender = &mut self.clients[client];
         if !sender.is_alive || sender.number != number {
             return;
         }
-        let message = sender.message();
+        sender.sent += 1;
+        let (message, sent) = (sender.message(), sender.sent);
         for copy in 0..2 {
             let is_sent = if copy == 0 { !self.is_unlucky(20) } else { self.is_unlucky(6) };
             if is_sent {
@@ -216,7 +220,7 @@ impl World {
             }
         }
         let patience = self.random.between(PATIENCE_MS / 2, PATIENCE_MS * 2) as u64;
-        self.queue.put(self.ms + patience, Event::Impatience(client, number));
+        self.queue.put(self.ms + patience, Event::Impatience(client, sent));
     }
 
     /// A v1 client's request is lost once the client has gone on: see the module's doc.
