@@ -114,7 +114,7 @@ impl<'a> Deciding<'a> {
         let known = group.member(&member_id);
         if known.is_none() && group.members.len() >= at.limits.config.consumer_max_size {
             let message = format!(
-                "The consumer group has reached its maximum capacity of {} members.",
+                "the group is full: group.consumer.max.size allows {} members",
                 at.limits.config.consumer_max_size
             );
             return Err(Refusal::new(ErrorCode::GroupMaxSizeReached, message));
@@ -158,7 +158,7 @@ impl<'a> Deciding<'a> {
         let says_leave = self.beat.classic.is_none() && !old.subscription.is_classic();
         if says_leave && old.current.epoch != STATIC_LEAVE_EPOCH {
             let message = format!(
-                "Static member {} with instance id {instance_id} cannot join the group because the instance id is owned by {old_id} member.",
+                "{instance_id} is member {old_id}, which has not left: member {} has to wait until it leaves or its session ends",
                 self.member_id
             );
             return Err(Refusal::new(ErrorCode::UnreleasedInstanceId, message));
@@ -288,7 +288,8 @@ impl<'a> Deciding<'a> {
     fn reconcile(&mut self, epoch: i32, partitions: &Partitions) -> Result<Current, Refusal> {
         let told = self.beat.owned.as_deref();
         if self.current.state == MemberState::Unknown && told.is_none_or(|told| !told.is_empty()) {
-            let message = "The consumer group member is in a unknown state. The member must abandon all its partitions and rejoin.";
+            let message =
+                "what this member owns is not known: give all partitions up and join again";
             return Err(Refusal::new(ErrorCode::FencedMemberEpoch, message));
         }
         let wish = if self.asks_anew() { Wish::New } else { Wish::Same };

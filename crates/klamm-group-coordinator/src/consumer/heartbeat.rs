@@ -101,21 +101,23 @@ impl ConsumerHeartbeat {
         let refuse = |message: &str| Err(Refusal::new(ErrorCode::InvalidRequest, message));
         let is_blank = |text: &str| text.trim().is_empty();
         if is_blank(group_id) {
-            return refuse("GroupId can't be empty.");
+            return refuse("a group needs a name: GroupId is blank");
         }
         if is_blank(&self.member_id) && (self.brings_id || self.member_epoch != JOIN_EPOCH) {
-            return refuse("MemberId can't be empty.");
+            return refuse("MemberId is blank: from version 1 on, a member makes its own id");
         }
         if self.instance_id.as_deref().is_some_and(is_blank) {
-            return refuse("InstanceId can't be empty.");
+            return refuse("InstanceId is blank: leave it out for a dynamic member");
         }
         if self.rack_id.as_deref().is_some_and(is_blank) {
-            return refuse("RackId can't be empty.");
+            return refuse("RackId is blank: leave it out if the rack is not known");
         }
         match self.member_epoch {
             JOIN_EPOCH => self.check_join(),
-            STATIC_LEAVE_EPOCH if self.instance_id.is_none() => refuse("InstanceId can't be null."),
-            epoch if epoch < STATIC_LEAVE_EPOCH => refuse("MemberEpoch is invalid."),
+            STATIC_LEAVE_EPOCH if self.instance_id.is_none() => {
+                refuse("epoch -2 is for static members: InstanceId is missing")
+            }
+            epoch if epoch < STATIC_LEAVE_EPOCH => refuse("there is no MemberEpoch below -2"),
             _ => Ok(()),
         }
     }
@@ -123,14 +125,16 @@ impl ConsumerHeartbeat {
     fn check_join(&self) -> Result<(), Refusal> {
         let refuse = |message: &str| Err(Refusal::new(ErrorCode::InvalidRequest, message));
         if self.rebalance_timeout_ms.is_none() {
-            return refuse("RebalanceTimeoutMs must be provided in first request.");
+            return refuse("a member that joins tells its RebalanceTimeoutMs");
         }
         if self.owned.as_ref().is_none_or(|owned| !owned.is_empty()) {
-            return refuse("TopicPartitions must be empty when (re-)joining.");
+            return refuse(
+                "a member that joins owns nothing: TopicPartitions is not an empty list",
+            );
         }
         if self.names.is_none() && self.regex.is_none() {
             return refuse(
-                "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.",
+                "a member that joins subscribes: SubscribedTopicNames and SubscribedTopicRegex are both missing",
             );
         }
         Ok(())
@@ -145,7 +149,7 @@ impl ConsumerHeartbeat {
         let (told, known) = (self.member_epoch, current.epoch);
         let refuse = |relation: &str| {
             let message = format!(
-                "The consumer group member has a {relation} member epoch ({told}) than the one known by the group coordinator ({known}). The member must abandon all its partitions and rejoin."
+                "member epoch {told} is {relation} the coordinator's, which is {known}: give all partitions up and join again"
             );
             Err(Refusal::new(ErrorCode::FencedMemberEpoch, message))
         };
@@ -153,12 +157,12 @@ impl ConsumerHeartbeat {
             return Ok(());
         }
         if told > known {
-            return refuse("greater");
+            return refuse("ahead of");
         }
         let owned = self.owned.as_deref();
         let is_behind = told == current.previous_epoch
             && owned.is_some_and(|owned| is_subset(owned, &current.assigned));
-        if is_behind { Ok(()) } else { refuse("smaller") }
+        if is_behind { Ok(()) } else { refuse("behind") }
     }
 }
 
@@ -171,12 +175,12 @@ impl ConsumerGroup {
         match self.static_members.get(instance_id) {
             None => Err(Refusal::new(
                 ErrorCode::UnknownMemberId,
-                format!("Instance id {instance_id} is unknown."),
+                format!("the group has no static member {instance_id}"),
             )),
             Some(current) if current != member_id => Err(Refusal::new(
                 ErrorCode::FencedInstanceId,
                 format!(
-                    "Static member {member_id} with instance id {instance_id} was fenced by member {current}."
+                    "{instance_id} is member {current} now: member {member_id} has been replaced"
                 ),
             )),
             Some(_) => Ok(()),
@@ -184,7 +188,7 @@ impl ConsumerGroup {
     }
 
     pub(crate) fn unknown_member(&self, member_id: &Str) -> Refusal {
-        let message = format!("Member {member_id} is not a member of group {}.", self.group_id);
+        let message = format!("group {} has no member {member_id}", self.group_id);
         Refusal::new(ErrorCode::UnknownMemberId, message)
     }
 }

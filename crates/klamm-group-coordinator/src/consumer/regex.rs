@@ -46,7 +46,7 @@ impl Pattern {
 pub(crate) fn compile(pattern: &str) -> Result<Pattern, Refusal> {
     let refuse = |why: String| Refusal {
         error: ErrorCode::InvalidRegularExpression,
-        message: format!("SubscribedTopicRegex is not a valid regular expression: {why}."),
+        message: format!("SubscribedTopicRegex cannot be used as a pattern: {why}"),
     };
     if pattern.len() > PATTERN_LEN_MAX {
         return Err(refuse(format!("it is longer than {PATTERN_LEN_MAX} bytes")));

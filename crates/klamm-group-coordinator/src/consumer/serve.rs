@@ -84,7 +84,7 @@ impl GroupShard {
         actions: &mut Actions,
     ) -> Result<(), Refusal> {
         if !self.has_room_for_heartbeat(group_id, beat) {
-            let message = "The coordinator has no room for more members.";
+            let message = "the coordinator has no room for more members (klamm.group.members.max)";
             return Err(Refusal::new(ErrorCode::GroupMaxSizeReached, message));
         }
         let is_known =
@@ -92,7 +92,9 @@ impl GroupShard {
         if is_known || beat.member_epoch != JOIN_EPOCH {
             return Ok(());
         }
-        let full = |error| Refusal::new(error, "The coordinator has no room for more groups.");
+        let full = |error| {
+            Refusal::new(error, "the coordinator has no room for more groups (klamm.groups.max)")
+        };
         self.make_room_for(group_id, actions).map_err(full)
     }
 
@@ -103,10 +105,7 @@ impl GroupShard {
             return Ok(());
         }
         let names: Vec<&str> = known.iter().map(|assignor| assignor.name()).collect();
-        let message = format!(
-            "ServerAssignor {name} is not supported. Supported assignors: {}.",
-            names.join(", ")
-        );
+        let message = format!("there is no assignor {name}; there are: {}", names.join(", "));
         Err(Refusal::new(ErrorCode::UnsupportedAssignor, message))
     }
 

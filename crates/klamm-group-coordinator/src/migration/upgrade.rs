@@ -54,20 +54,22 @@ pub(crate) fn upgrade(
 }
 
 fn refusal(group: &Group, why: &str) -> Refusal {
-    let message =
-        format!("Cannot upgrade classic group {} to consumer group because {why}.", group.group_id);
+    let message = format!(
+        "classic group {} cannot change to the consumer protocol while it runs: {why}",
+        group.group_id
+    );
     Refusal::new(ErrorCode::GroupIdNotFound, message)
 }
 
 fn check(group: &Group, limits: &ConsumerLimits) -> Result<(), Refusal> {
     if !limits.migration.allows_upgrade() {
-        return Err(refusal(group, "online upgrade is disabled"));
+        return Err(refusal(group, "group.consumer.migration.policy does not allow it"));
     }
     if group.protocol_type().is_none_or(|own| own != CONSUMER_PROTOCOL_TYPE) {
-        return Err(refusal(group, "the group does not use the consumer embedded protocol"));
+        return Err(refusal(group, "its members are no consumers"));
     }
     if group.members.len() > limits.config.consumer_max_size {
-        return Err(refusal(group, "the group size exceeds the consumer group maximum size"));
+        return Err(refusal(group, "it has more members than group.consumer.max.size"));
     }
     Ok(())
 }
@@ -77,11 +79,11 @@ fn check(group: &Group, limits: &ConsumerLimits) -> Result<(), Refusal> {
 fn understood(group: &Group, member: &Member) -> Result<(Subscribed, Assigned), Refusal> {
     let chosen = group.protocol_name().or(member.protocols.first().map(|p| &p.name));
     let metadata = chosen.map(|name| member.metadata(name)).unwrap_or_default();
-    let malformed = |_| refusal(group, "the embedded consumer protocol is malformed");
+    let malformed = |_| refusal(group, "what a member says cannot be read");
     let told = subscription(&metadata).map_err(malformed)?;
     let given = assignment(&member.assignment).map_err(malformed)?;
     if given.has_user_data {
-        let why = "an unsupported custom assignor is in use. Please refer to the documentation or switch to a default assignor before re-attempting the upgrade";
+        let why = "its assignor adds data of its own, which only it understands: use one of Kafka's own assignors first";
         return Err(refusal(group, why));
     }
     Ok((told, given))

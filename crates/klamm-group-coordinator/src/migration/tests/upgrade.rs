@@ -114,7 +114,7 @@ fn a_group_is_not_upgraded_against_the_policy() {
     for policy in ["disabled", "downgrade"] {
         let mut world = world(1, policy);
         world.classic_group(&mut [&mut Classic::new("a")]);
-        stays_classic(world, "online upgrade is disabled");
+        stays_classic(world, "migration.policy does not allow it");
     }
 }
 
@@ -129,7 +129,7 @@ fn a_group_of_another_type_is_not_upgraded() {
         ..Classic::new("a").syncs()
     };
     world.begin(Request::Sync(GROUP.into(), sync));
-    stays_classic(world, "does not use the consumer embedded protocol");
+    stays_classic(world, "its members are no consumers");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_group_that_is_too_large_is_not_upgraded() {
     consumers.config.consumer_max_size = 1;
     let mut world = World::with(1, limits, consumers);
     world.classic_group(&mut [&mut Classic::new("a"), &mut Classic::new("b")]);
-    stays_classic(world, "exceeds the consumer group maximum size");
+    stays_classic(world, "more members than group.consumer.max.size");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_group_with_words_that_no_consumer_says_is_not_upgraded() {
         world.try_join(JoinRequest { protocols: vec![words], ..Classic::new("a").joins() });
     let sync = SyncRequest { generation_id: joined.generation_id, ..Classic::new("a").syncs() };
     world.begin(Request::Sync(GROUP.into(), sync));
-    stays_classic(world, "the embedded consumer protocol is malformed");
+    stays_classic(world, "cannot be read");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_group_with_an_assignor_that_has_words_of_its_own_is_not_upgraded() {
         ..Classic::new("a").syncs()
     };
     world.begin(Request::Sync(GROUP.into(), sync));
-    stays_classic(world, "custom assignor");
+    stays_classic(world, "its assignor adds data");
 }
 
 #[test]
