@@ -21,6 +21,8 @@ fn whatever_happens_partitions_have_one_owner_and_offsets_never_go_back() {
     println!("{tally:?}");
     let is_enough = tally.assignments > 500 && tally.commits > 1_000 && tally.expired > 20;
     assert!(is_enough && tally.crashes > 100, "{tally:?} says too little");
+    assert!(tally.fenced > 20 && tally.drawn.choices() > 40, "{tally:?} says too little");
+    assert_eq!(tally.drawn.never(), [] as [String; 0], "never drawn: it says too little");
 }
 
 #[test]
@@ -34,7 +36,8 @@ fn the_same_seed_does_the_same() {
 fn is_found(bug: CoordinatorBug) {
     let found = (0..SEEDS_MAX).find(|seed| with_bug(bug, || groups::random(*seed)).is_err());
     println!("{bug:?}: by seed {found:?}");
-    assert!(found.is_some(), "{bug:?} is not found by {SEEDS_MAX} seeds");
+    let seed = found.unwrap_or_else(|| panic!("{bug:?} is not found by {SEEDS_MAX} seeds"));
+    assert!(groups::random(seed).is_ok(), "it is found without the bug too");
 }
 
 #[test]

@@ -23,6 +23,9 @@ fn whatever_happens_transactions_are_read_whole_once_or_not_at_all() {
     }
     println!("{tally:?}");
     assert!(tally.committed > 200 && tally.crashes > 40, "{tally:?} says too little");
+    assert!(tally.failed_markers > 100 && tally.comebacks > 20, "{tally:?} says too little");
+    assert!(tally.drawn.choices() > 40, "{tally:?} says too little");
+    assert_eq!(tally.drawn.never(), [] as [String; 0], "never drawn: it says too little");
 }
 
 #[test]
@@ -51,7 +54,8 @@ fn the_same_seed_does_the_same() {
 fn is_found(name: &str, with: impl Fn(u64) -> bool) {
     let found = (0..SEEDS_MAX).find(|seed| with(*seed));
     println!("{name}: by seed {found:?}");
-    assert!(found.is_some(), "{name} is not found by {SEEDS_MAX} seeds");
+    let seed = found.unwrap_or_else(|| panic!("{name} is not found by {SEEDS_MAX} seeds"));
+    assert!(transactions::random(seed).is_ok(), "it is found without the bug too");
 }
 
 fn coordinator_bug_is_found(bug: CoordinatorBug) {

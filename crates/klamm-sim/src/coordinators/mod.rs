@@ -7,6 +7,7 @@
 
 pub mod consumers;
 pub mod groups;
+mod luck;
 mod partition;
 mod queue;
 mod trace;
@@ -15,6 +16,7 @@ pub mod transactions;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use luck::Drawn;
 use trace::Trace;
 
 /// A simulation, by the word that the command line has for it.

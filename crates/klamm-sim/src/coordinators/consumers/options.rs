@@ -81,8 +81,3 @@ impl Options {
             .with_consumer_limits(ConsumerLimits::new(config))
     }
 }
-
-/// Whether something that happens once in `n` times happens now.
-pub(super) fn happens(random: &mut Seeded, once_in: Option<usize>) -> bool {
-    once_in.is_some_and(|n| random.one_in(n))
-}

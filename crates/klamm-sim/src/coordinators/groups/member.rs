@@ -10,14 +10,14 @@ use klamm_group_coordinator::{
 use klamm_model::{ErrorCode, GenerationId, Offset};
 use klamm_stdx::Str;
 
+use super::options::Options;
+use crate::coordinators::luck::happens;
 use crate::random::Seeded;
 
 /// Partitions that the members divide among themselves.
 pub(super) const PARTITIONS: u8 = 4;
 pub(super) const GROUP: &str = "g";
 pub(super) const TOPIC: &str = "in";
-/// How long a member may be silent.
-pub(super) const SESSION_MS: u64 = 150;
 
 /// What a member is about to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +38,18 @@ pub(super) enum Learned {
     Owns(i32, Vec<u8>),
     /// These offsets are committed.
     Committed(Vec<(u8, i64)>),
+    /// Another has its name.
+    Fenced,
 }
 
 /// A member.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) index: usize,
+    /// Of a static member.
+    pub(super) instance_id: Option<Str>,
+    /// Another has been started in its stead.
+    pub(super) is_replaced: bool,
     pub(super) member_id: Str,
     pub(super) generation: i32,
     pub(super) is_alive: bool,
@@ -51,12 +57,15 @@ pub(super) struct Member {
     pub(super) step: Step,
     positions: BTreeMap<u8, i64>,
     committing: Vec<(u8, i64)>,
+    options: Options,
 }
 
 impl Member {
-    pub(super) fn new(index: usize) -> Self {
+    pub(super) fn new(index: usize, instance_id: Option<Str>, options: Options) -> Self {
         Self {
             index,
+            instance_id,
+            is_replaced: false,
             member_id: Str::new(),
             generation: -1,
             is_alive: true,
@@ -64,6 +73,7 @@ impl Member {
             step: Step::Join,
             positions: BTreeMap::new(),
             committing: Vec::new(),
+            options,
         }
     }
 
@@ -71,13 +81,14 @@ impl Member {
     pub(super) fn request(&self) -> Request {
         let group = Str::from(GROUP);
         let (member_id, generation_id) = (self.member_id.clone(), GenerationId(self.generation));
+        let instance_id = self.instance_id.clone();
         match &self.step {
             Step::Join => Request::Join(group, self.join_request()),
             Step::Sync(assignments) => Request::Sync(
                 group,
                 SyncRequest {
                     member_id,
-                    instance_id: None,
+                    instance_id,
                     generation_id,
                     protocol_type: None,
                     protocol_name: None,
@@ -91,26 +102,27 @@ impl Member {
                 Request::FetchOffsets(group, OffsetFetch { asked, stability, member: None })
             }
             Step::Heartbeat => {
-                Request::Heartbeat(group, Heartbeat { member_id, instance_id: None, generation_id })
+                Request::Heartbeat(group, Heartbeat { member_id, instance_id, generation_id })
             }
             Step::Commit => Request::CommitOffsets(group, self.commit_request()),
-            Step::Leave => Request::Leave(group, vec![Leaver { member_id, instance_id: None }]),
+            Step::Leave => Request::Leave(group, vec![Leaver { member_id, instance_id }]),
         }
     }
 
     fn join_request(&self) -> JoinRequest {
         JoinRequest {
             member_id: self.member_id.clone(),
-            instance_id: None,
+            instance_id: self.instance_id.clone(),
             client_id: Str::from("sim"),
             client_host: Str::from("/sim"),
-            session_timeout_ms: SESSION_MS as i32,
-            rebalance_timeout_ms: 2 * SESSION_MS as i32,
+            session_timeout_ms: self.options.session_ms as i32,
+            rebalance_timeout_ms: self.options.rebalance_ms as i32,
             protocol_type: Str::from("consumer"),
             protocols: vec![Protocol { name: Str::from("range"), metadata: Bytes::new() }],
             requires_known_member_id: self.index.is_multiple_of(2),
-            supports_skipping_assignment: false,
-            new_member_id: Str::from(format!("m{}-{}", self.index, self.number)),
+            supports_skipping_assignment: self.index % 4 < 2,
+            // The broker makes one up when the request arrives.
+            new_member_id: Str::new(),
         }
     }
 
@@ -125,7 +137,7 @@ impl Member {
         };
         OffsetCommit {
             member_id: self.member_id.clone(),
-            instance_id: None,
+            instance_id: self.instance_id.clone(),
             generation_id: GenerationId(self.generation),
             epochs: MemberEpochs::Known,
             retention_ms: None,
@@ -138,19 +150,33 @@ impl Member {
         self.step = step;
     }
 
-    fn rejoin(&mut self, error: ErrorCode) {
+    /// Whoever owns what this member owns: of a static member that comes back it is the same one.
+    pub(super) fn owner(&self) -> Str {
+        self.instance_id.as_ref().unwrap_or(&self.member_id).clone()
+    }
+
+    fn rejoin(&mut self, error: ErrorCode) -> Learned {
         if matches!(error, ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId) {
             self.member_id = Str::new();
         }
         self.positions.clear();
         self.go_on(Step::Join);
+        match error {
+            ErrorCode::FencedInstanceId => {
+                self.is_alive = !self.is_replaced;
+                Learned::Fenced
+            }
+            _ => Learned::Nothing,
+        }
     }
 
     /// What a member in its generation does next.
     fn work(&mut self, random: &mut Seeded) {
-        if self.positions.is_empty() || random.one_in(3) {
-            let leaves = random.one_in(12);
-            return self.go_on(if leaves { Step::Leave } else { Step::Heartbeat });
+        if happens(random, self.options.leaves) {
+            return self.go_on(Step::Leave);
+        }
+        if self.positions.is_empty() || !happens(random, self.options.commits) {
+            return self.go_on(Step::Heartbeat);
         }
         self.committing = self.positions.iter().map(|(p, at)| (*p, at + 1)).collect();
         self.go_on(Step::Commit);
@@ -170,7 +196,7 @@ impl Member {
                 self.go_on(if owned.is_empty() { Step::Heartbeat } else { Step::Fetch });
                 return Ok(Learned::Owns(self.generation, owned));
             }
-            Response::Sync(synced) => self.rejoin(synced.error),
+            Response::Sync(synced) => return Ok(self.rejoin(synced.error)),
             Response::FetchOffsets(found) => {
                 let found = found.map_err(|error| format!("offsets are refused: {error}"))?;
                 let Some((_, lines)) = found.topics.first() else { return Ok(Learned::Nothing) };
@@ -185,19 +211,18 @@ impl Member {
                 self.work(random);
             }
             Response::Heartbeat(ErrorCode::None) => self.work(random),
-            Response::Heartbeat(error) => self.rejoin(error),
+            Response::Heartbeat(error) => return Ok(self.rejoin(error)),
             Response::CommitOffsets(lines) => {
                 let error = lines.first().map_or(ErrorCode::UnknownServerError, |l| l.error);
                 if !error.is_none() {
-                    self.rejoin(error);
-                    return Ok(Learned::Nothing);
+                    return Ok(self.rejoin(error));
                 }
                 self.positions.extend(self.committing.iter().copied());
                 let committed = std::mem::take(&mut self.committing);
                 self.work(random);
                 return Ok(Learned::Committed(committed));
             }
-            Response::Leave(_) => self.rejoin(ErrorCode::UnknownMemberId),
+            Response::Leave(_) => return Ok(self.rejoin(ErrorCode::UnknownMemberId)),
             Response::Unavailable(_) => {}
             other => return Err(format!("{other:?} is no answer to {:?}", self.step)),
         }
@@ -212,10 +237,7 @@ impl Member {
                 self.go_on(Step::Join);
                 return Ok(Learned::Nothing);
             }
-            error => {
-                self.rejoin(error);
-                return Ok(Learned::Nothing);
-            }
+            error => return Ok(self.rejoin(error)),
         }
         self.generation = joined.generation_id.0;
         self.member_id = joined.member_id;

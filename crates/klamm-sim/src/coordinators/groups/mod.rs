@@ -3,22 +3,24 @@
 //!
 //! Whatever happens, within a generation no partition has two owners, committed offsets never go
 //! back, a commit that was answered is in the log, and offsets expire only while the group is empty.
+//! Each seed draws what it is like: timeouts, static members, how much goes wrong.
 //!
 //! A live member's requests arrive in order, as on a connection; what a member sent in a
 //! generation before arrives as late and as often as it likes.
 
 mod member;
+mod options;
 mod world;
 
 use super::trace::Trace;
-use super::{Run, Violation};
+use super::{Drawn, Run, Violation};
 use world::World;
 
 /// What the command line calls it.
 pub(super) const NAME: &str = "groups";
 
 /// What a seed did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupTally {
     /// Parts of members in generations.
     pub assignments: usize,
@@ -28,6 +30,10 @@ pub struct GroupTally {
     pub crashes: usize,
     /// Tombstones of offsets.
     pub expired: usize,
+    /// Static members that were told that another has their name.
+    pub fenced: usize,
+    /// What its seeds were like.
+    pub drawn: Drawn,
 }
 
 impl GroupTally {
@@ -37,6 +43,8 @@ impl GroupTally {
         self.commits += other.commits;
         self.crashes += other.crashes;
         self.expired += other.expired;
+        self.fenced += other.fenced;
+        self.drawn.add(other.drawn);
     }
 }
 

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use klamm_coordinator::{Loaded, PartitionLog, ShardState, Time};
 use klamm_env::Moment;
-use klamm_group_coordinator::{GroupShard, Limits, OffsetLimits, Record, Request, Response, State};
+use klamm_group_coordinator::{GroupShard, Record, Request, Response, State};
 use klamm_model::{Offset, Timestamp};
 use klamm_stdx::Str;
 use tokio::sync::oneshot::{self, Receiver, error::TryRecvError};
 
 use super::GroupTally;
 use super::member::{GROUP, Learned, Member};
+use super::options::Options;
 use crate::coordinators::ensure;
+use crate::coordinators::luck::happens;
 use crate::coordinators::partition::SimPartition;
 use crate::coordinators::queue::Queue;
 use crate::coordinators::trace::Trace;
@@ -22,8 +24,8 @@ use crate::random::Seeded;
 const END_MS: u64 = 4_000;
 /// A member that hears nothing asks again.
 const PATIENCE_MS: i64 = 80;
-/// How long an empty group's offsets are kept.
-const RETENTION_MS: i64 = 250;
+/// What is slow takes at most so long.
+const SLOW_MS: i64 = 500;
 
 /// A request on its way.
 #[derive(Debug, Clone)]
@@ -50,6 +52,7 @@ enum Event {
 /// The whole world of a seed.
 pub(super) struct World {
     random: Seeded,
+    options: Options,
     ms: u64,
     queue: Queue<Event>,
     shard: ShardState<GroupShard>,
@@ -59,23 +62,17 @@ pub(super) struct World {
     /// By the group of the name, its generation and the partition.
     owners: BTreeMap<(u32, i32, u8), Str>,
     incarnation: u32,
+    /// How many ids the broker has made up for members.
+    member_ids: usize,
     answered: BTreeSet<(u8, i64)>,
     /// How far the log has been looked at for tombstones.
     looked_at: Offset,
     tally: GroupTally,
 }
 
-fn load(log: &SimPartition, time: Time) -> ShardState<GroupShard> {
-    let limits =
-        Limits { session_timeout_ms_min: 1, initial_rebalance_delay_ms: 5, ..Limits::default() };
-    let offset_limits = OffsetLimits {
-        retention_ms: RETENTION_MS,
-        check_interval_ms: 40,
-        ..OffsetLimits::default()
-    };
-    let shard = GroupShard::new(limits, offset_limits);
-    let mut state =
-        ShardState::new(shard, Arc::new(log.lead()), Arc::new(|effect| match effect {}));
+fn load(options: &Options, log: &SimPartition, time: Time) -> ShardState<GroupShard> {
+    let log = Arc::new(log.lead());
+    let mut state = ShardState::new(options.shard(), log, Arc::new(|effect| match effect {}));
     while state.is_reading() {
         state.load_some(time).expect("memory can be read");
     }
@@ -86,24 +83,31 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Seeded::new(seed);
         let log = SimPartition::default();
-        let shard = load(&log, Time { now: Moment(0), wall: Timestamp(0) });
+        let (options, drawn) = Options::random(&mut random);
+        let shard = load(&options, &log, Time { now: Moment(0), wall: Timestamp(0) });
         let mut queue = Queue::default();
-        let members: Vec<Member> = (0..1 + random.below(4)).map(Member::new).collect();
+        let new_member = |index: usize| {
+            let is_static = happens(&mut random, options.fixed);
+            let instance_id = is_static.then(|| Str::from(format!("i{index}")));
+            Member::new(index, instance_id, options)
+        };
+        let members: Vec<Member> = (0..options.members).map(new_member).collect();
         for member in &members {
             queue.put(1 + random.below(50) as u64, Event::Send(member.index, 0));
         }
         queue.put(1, Event::Sync);
         queue.put(1, Event::Tick);
         queue.put(END_MS, Event::End);
-        for _ in 0..random.below(4) {
+        for _ in 0..options.crashes {
             queue.put(random.below(END_MS as usize) as u64, Event::Crash);
         }
-        for _ in 0..random.below(5) {
+        for _ in 0..options.replacements {
             let member = random.below(members.len());
             queue.put(random.below(END_MS as usize) as u64, Event::Die(member));
         }
         Self {
             random,
+            options,
             ms: 0,
             queue,
             shard,
@@ -112,9 +116,10 @@ impl World {
             tasks: Vec::new(),
             owners: BTreeMap::new(),
             incarnation: 0,
+            member_ids: 0,
             answered: BTreeSet::new(),
             looked_at: Offset(0),
-            tally: GroupTally::default(),
+            tally: GroupTally { drawn, ..GroupTally::default() },
         }
     }
 
@@ -123,7 +128,8 @@ impl World {
     }
 
     fn delay(&mut self) -> u64 {
-        let most = if self.random.one_in(10) { 500 } else { 8 };
+        let is_slow = happens(&mut self.random, self.options.slowness);
+        let most = if is_slow { SLOW_MS } else { 8 };
         self.ms + self.random.between(0, most) as u64
     }
 
@@ -158,8 +164,9 @@ impl World {
         }
         let (generation, request) = (member.generation, member.request());
         let message = Message { member: index, number, generation, request };
-        let is_lost = self.random.one_in(25);
-        let copies = if self.random.one_in(6) { 2 } else { usize::from(!is_lost) };
+        let is_lost = happens(&mut self.random, self.options.loss);
+        let is_doubled = happens(&mut self.random, self.options.duplication);
+        let copies = usize::from(!is_lost) + usize::from(is_doubled);
         for _ in 0..copies {
             let at = self.delay();
             self.queue.put(at, Event::Deliver(message.clone()));
@@ -175,8 +182,12 @@ impl World {
             return;
         }
         let (reply, answer) = oneshot::channel();
-        let time = self.time();
-        self.shard.on_request(time, message.request.clone(), reply);
+        let (time, mut request) = (self.time(), message.request.clone());
+        if let Request::Join(_, join) = &mut request {
+            self.member_ids += 1;
+            join.new_member_id = Str::from(format!("m{}-{}", message.member, self.member_ids));
+        }
+        self.shard.on_request(time, request, reply);
         self.tasks.push((message, answer));
     }
 
@@ -195,9 +206,9 @@ impl World {
                 self.tally.assignments += 1;
                 for partition in partitions {
                     let owner = self.owners.entry((incarnation, generation, partition));
-                    let owner = owner.or_insert_with(|| member.member_id.clone());
-                    ensure(*owner == member.member_id, || {
-                        let other = &member.member_id;
+                    let other = member.owner();
+                    let owner = owner.or_insert_with(|| other.clone());
+                    ensure(*owner == other, || {
                         format!("{owner} and {other} own {partition} in generation {generation}")
                     })?;
                 }
@@ -206,11 +217,14 @@ impl World {
                 self.tally.commits += 1;
                 self.answered.extend(offsets);
             }
+            Learned::Fenced => self.tally.fenced += 1,
         }
         // Some think for longer than their session lasts.
-        let pause = if self.random.one_in(30) { 400 } else { self.random.below(30) };
+        let is_silent = happens(&mut self.random, self.options.silence);
+        let beyond = self.options.session_ms + 250;
+        let pause = if is_silent { beyond } else { self.random.below(30) as u64 };
         let number = self.members[index].number;
-        self.queue.put(self.ms + pause as u64, Event::Send(index, number));
+        self.queue.put(self.ms + pause, Event::Send(index, number));
         Ok(())
     }
 
@@ -231,14 +245,23 @@ impl World {
         self.tasks.clear();
         // The connections are gone, and what was on its way with them.
         self.queue.retain(|event| !matches!(event, Event::Deliver(_)));
-        self.shard = load(&self.log, self.time());
+        self.shard = load(&self.options, &self.log, self.time());
     }
 
-    /// A member dies without a word, and another comes; or it falls silent and comes back.
+    /// Another comes in a member's stead, of the same name if it is static. The one before is dead,
+    /// without a word, or goes on as a zombie.
     fn replace(&mut self, index: usize) {
-        let dies = self.random.one_in(2);
-        self.members[index].is_alive = !dies;
-        let new = Member::new(self.members.len());
+        let goes_on = happens(&mut self.random, self.options.zombies);
+        let instance_id = self.members[index].instance_id.clone();
+        let new = Member::new(self.members.len(), instance_id.clone(), self.options);
+        let is_one_of_its = |m: &&mut Member| match &instance_id {
+            Some(_) => m.instance_id == instance_id,
+            None => m.index == index,
+        };
+        for member in self.members.iter_mut().filter(is_one_of_its) {
+            member.is_alive &= goes_on;
+            member.is_replaced = true;
+        }
         let at = self.ms + self.random.below(600) as u64;
         self.queue.put(at, Event::Send(new.index, 0));
         self.members.push(new);

@@ -18,7 +18,8 @@ use klamm_transaction_coordinator::{
 };
 use tokio::sync::oneshot::{self, Receiver};
 
-use super::client::{Answer, Call, Message, PARTITIONS};
+use super::client::{Answer, Call, Message};
+use super::options::Options;
 use crate::coordinators::partition::SimPartition;
 
 /// How often the coordinator looks for transactions that are open for too long.
@@ -58,6 +59,7 @@ pub(super) struct Broker {
     pub(super) tasks: Vec<Task>,
     markers: Arc<Mutex<Vec<MarkersToWrite>>>,
     last_producer_id: i64,
+    timeout_ms: u64,
 }
 
 fn refuse(code: ErrorCode) -> Answer {
@@ -84,7 +86,7 @@ pub(super) fn transactional_id(index: usize) -> Str {
 }
 
 impl Broker {
-    pub(super) fn start(time: Time) -> Self {
+    pub(super) fn start(time: Time, options: &Options) -> Self {
         let markers = Arc::<Mutex<Vec<MarkersToWrite>>>::default();
         let (transaction_log, group_log) = (SimPartition::default(), SimPartition::default());
         Self {
@@ -92,10 +94,11 @@ impl Broker {
             groups: load(group_shard(), &group_log, time, no_effects()),
             transaction_log,
             group_log,
-            partitions: (0..PARTITIONS).map(|_| SimPartition::default()).collect(),
+            partitions: (0..options.partitions).map(|_| SimPartition::default()).collect(),
             tasks: Vec::new(),
             markers,
             last_producer_id: 0,
+            timeout_ms: options.timeout_ms,
         }
     }
 
@@ -176,7 +179,7 @@ impl Broker {
         let producer = message.producer;
         match message.call {
             Call::Init(_) | Call::End(_) => {
-                let request = whole_request(message, None);
+                let request = self.whole_request(message, None);
                 Stage::Coordinator(self.ask(time, request))
             }
             Call::Add(place) => {
@@ -202,6 +205,27 @@ impl Broker {
                     Some(proof) => self.admit(time, message, (None, proof)),
                 }
             }
+        }
+    }
+
+    /// InitProducerId or EndTxn.
+    fn whole_request(&self, message: Message, fresh: Option<ProducerId>) -> Request {
+        let transactional_id = transactional_id(message.transactional);
+        match message.call {
+            Call::End(outcome) => Request::End {
+                transactional_id,
+                producer: message.producer.expect("it was given one"),
+                outcome,
+                protocol: message.protocol,
+                fresh,
+            },
+            Call::Init(expected) => Request::Init {
+                transactional_id,
+                timeout_ms: self.timeout_ms as i32,
+                expected,
+                fresh,
+            },
+            call => unreachable!("{call:?} needs no producer id"),
         }
     }
 
@@ -304,7 +328,7 @@ impl Broker {
                 Ok(Response::NeedsProducerId) => {
                     self.last_producer_id += 1;
                     let fresh = Some(ProducerId(self.last_producer_id));
-                    let request = whole_request(message, fresh);
+                    let request = self.whole_request(message, fresh);
                     (Stage::Coordinator(self.ask(time, request)), true)
                 }
                 Ok(response) => (Stage::Done(answer_of(&response)), false),
@@ -382,27 +406,6 @@ fn named(place: Option<usize>) -> TopicPartition {
     match place {
         Some(partition) => TopicPartition::new(Str::from("out"), partition as i32),
         None => TopicPartition::new(Str::from(GROUP_TOPIC), 0),
-    }
-}
-
-/// InitProducerId or EndTxn.
-fn whole_request(message: Message, fresh: Option<ProducerId>) -> Request {
-    let transactional_id = transactional_id(message.transactional);
-    match message.call {
-        Call::End(outcome) => Request::End {
-            transactional_id,
-            producer: message.producer.expect("it was given one"),
-            outcome,
-            protocol: message.protocol,
-            fresh,
-        },
-        Call::Init(expected) => Request::Init {
-            transactional_id,
-            timeout_ms: super::world::TIMEOUT_MS as i32,
-            expected,
-            fresh,
-        },
-        call => unreachable!("{call:?} needs no producer id"),
     }
 }
 

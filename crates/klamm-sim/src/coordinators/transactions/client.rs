@@ -8,8 +8,8 @@ use klamm_transaction_coordinator::{Outcome, ProducerIdAndEpoch, Protocol};
 use super::ledger::Ledger;
 use crate::random::Seeded;
 
-/// Partitions that are written to.
-pub(super) const PARTITIONS: usize = 3;
+/// The most partitions that are written to.
+pub(super) const PARTITIONS_MAX: usize = 5;
 
 /// What a producer asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +68,19 @@ pub(super) struct Client {
     /// How often it has sent anything.
     pub(super) sent: u64,
     producer: Option<ProducerIdAndEpoch>,
-    sequences: [i32; PARTITIONS],
+    sequences: [i32; PARTITIONS_MAX],
+    /// How many partitions it writes to.
+    partitions: usize,
     plan: VecDeque<Call>,
     transaction: Option<usize>,
 }
 
 impl Client {
-    pub(super) fn new(id: usize, transactional: usize, protocol: Protocol) -> Self {
+    pub(super) fn new(
+        (id, transactional): (usize, usize),
+        protocol: Protocol,
+        partitions: usize,
+    ) -> Self {
         Self {
             id,
             transactional,
@@ -84,7 +90,8 @@ impl Client {
             number: 0,
             sent: 0,
             producer: None,
-            sequences: [0; PARTITIONS],
+            sequences: [0; PARTITIONS_MAX],
+            partitions,
             plan: VecDeque::new(),
             transaction: None,
         }
@@ -152,7 +159,7 @@ impl Client {
                 let producer = next.ok_or("an answer without a producer")?;
                 ledger.gave(self.id, producer)?;
                 self.producer = Some(producer);
-                self.sequences = [0; PARTITIONS];
+                self.sequences = [0; PARTITIONS_MAX];
                 return Ok(self.begin(ledger, random));
             }
             Call::Add(_) => {}
@@ -172,7 +179,7 @@ impl Client {
                     }
                     ledger.gave(self.id, producer)?;
                     self.producer = Some(producer);
-                    self.sequences = [0; PARTITIONS];
+                    self.sequences = [0; PARTITIONS_MAX];
                 }
                 return Ok(self.begin(ledger, random));
             }
@@ -193,7 +200,7 @@ impl Client {
             }
         };
         for _ in 0..1 + random.below(4) {
-            let partition = random.below(PARTITIONS);
+            let partition = random.below(self.partitions);
             add(&mut self.plan, Some(partition));
             let value = ledger.value(transaction);
             self.plan.push_back(Call::Produce { partition, sequence: 0, value });

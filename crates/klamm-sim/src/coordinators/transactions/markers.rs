@@ -37,6 +37,19 @@ impl Writer {
         }
     }
 
+    /// Nobody hears what became of one of them, which is written or not: it is to be written again.
+    pub(super) fn fail(&mut self, random: &mut Seeded) {
+        let at = random.below(self.rest.len());
+        if let Some((_, progress)) = self.rest.get_mut(at) {
+            *progress = Progress::ToWrite;
+        }
+    }
+
+    /// Whether another coordinator has the transaction: it is given up then.
+    pub(super) fn is_fenced(&self, broker: &Broker) -> bool {
+        broker.transaction_log.current_epoch() != self.ended.coordinator_epoch
+    }
+
     /// Takes one of them further: whether the writer has nothing more to do, and what it did.
     pub(super) fn step(
         &mut self,
@@ -87,8 +100,7 @@ impl Writer {
             ) => drop(self.rest.swap_remove(at)),
             Some(_) => {
                 self.rest[at].1 = Progress::ToWrite;
-                // It is given up when another coordinator has the transaction.
-                return (broker.transaction_log.current_epoch() != end.coordinator_epoch, note);
+                return (self.is_fenced(broker), note);
             }
         }
         if !self.rest.is_empty() {

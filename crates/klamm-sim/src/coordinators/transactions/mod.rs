@@ -4,6 +4,7 @@
 //! Whatever happens, a reader of committed records sees every committed transaction whole and
 //! once, and nothing of another; offsets count exactly with their transaction and never go back;
 //! no two producers are given the same epoch; and nothing stays open for longer than its timeout.
+//! Each seed draws what it is like: protocols, timeouts, how much goes wrong.
 //!
 //! What v1 cannot tell apart is kept from happening: one epoch serves many transactions, so that a
 //! request which arrives when its transaction is over may be taken for one of the next (which is
@@ -14,19 +15,20 @@ mod broker;
 mod client;
 mod ledger;
 mod markers;
+mod options;
 #[cfg(test)]
 mod schedules;
 mod world;
 
 use super::trace::Trace;
-use super::{Run, Violation};
+use super::{Drawn, Run, Violation};
 use world::{Plan, World};
 
 /// What the command line calls it.
 pub(super) const NAME: &str = "transactions";
 
 /// What a seed did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TransactionTally {
     /// Transactions that were committed, as their clients know.
     pub committed: usize,
@@ -36,6 +38,12 @@ pub struct TransactionTally {
     pub crashes: usize,
     /// Records of the coordinator's log.
     pub records: usize,
+    /// Markers that were written again because nobody heard what became of them.
+    pub failed_markers: usize,
+    /// Producers that were fenced and came back as another instance.
+    pub comebacks: usize,
+    /// What its seeds were like.
+    pub drawn: Drawn,
 }
 
 impl TransactionTally {
@@ -45,6 +53,9 @@ impl TransactionTally {
         self.events += other.events;
         self.crashes += other.crashes;
         self.records += other.records;
+        self.failed_markers += other.failed_markers;
+        self.comebacks += other.comebacks;
+        self.drawn.add(other.drawn);
     }
 }
 

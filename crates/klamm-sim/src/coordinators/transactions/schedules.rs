@@ -14,6 +14,7 @@ use klamm_transaction_coordinator::{Outcome, ProducerIdAndEpoch, Protocol};
 use super::broker::Broker;
 use super::client::{Answer, Call, Message};
 use super::markers::Writer;
+use super::options::Options;
 use crate::random::Seeded;
 
 /// Turns within which every request is answered.
@@ -39,7 +40,10 @@ fn produce(partition: usize, sequence: i32, value: u64) -> Call {
 impl Script {
     fn new(protocol: Protocol) -> Self {
         let time = Time { now: Moment(0), wall: Timestamp(0) };
-        let (random, broker) = (Seeded::new(1), Broker::start(time));
+        let mut random = Seeded::new(1);
+        let (options, _) = Options::random(&mut random);
+        let options = Options { partitions: 2, timeout_ms: 60_000, ..options.calm() };
+        let broker = Broker::start(time, &options);
         let mut this = Self { broker, random, ms: 0, number: 0, protocol, producer: None };
         this.does(Call::Init(None));
         this

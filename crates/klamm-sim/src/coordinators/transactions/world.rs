@@ -14,16 +14,20 @@ use super::broker::{ABORT_INTERVAL_MS, Broker, offset_in};
 use super::client::{Answer, Client, Message, Then};
 use super::ledger::Ledger;
 use super::markers::Writer;
+use super::options::Options;
+use crate::coordinators::luck::{Drawn, happens};
 use crate::coordinators::queue::Queue;
 use crate::coordinators::trace::Trace;
 use crate::random::Seeded;
 
-/// How long a transaction may stay open.
-pub(super) const TIMEOUT_MS: u64 = 400;
 /// How long there is chaos.
 const CHAOS_MS: u64 = 1500;
-/// Then everything ends that can.
-const QUIET_MS: u64 = CHAOS_MS + 2 * TIMEOUT_MS + 10 * ABORT_INTERVAL_MS;
+/// Then everything ends that can, within two transaction timeouts and this.
+const QUIET_MS: u64 = 10 * ABORT_INTERVAL_MS;
+/// What is slow takes at most so long.
+const SLOW_MS: i64 = 300;
+/// Who was fenced comes back within.
+const COMEBACK_MS: usize = 200;
 /// A client that hears nothing asks again.
 const PATIENCE_MS: i64 = 60;
 
@@ -40,7 +44,7 @@ pub(super) enum Plan {
 enum Event {
     Deliver(Message),
     Answer(usize, u64, Answer),
-    /// A client that has heard nothing since what it sent then (see `Client::sent`).
+    /// A client asks again, unless it has since (see `Client::sent`).
     Impatience(usize, u64),
     Send(usize, u64),
     Sync,
@@ -49,6 +53,8 @@ enum Event {
     Crash,
     FailOver,
     Replace(usize),
+    /// Another instance of a producer that was fenced, if there is none.
+    ComeBack(usize),
     Calm,
     End,
 }
@@ -57,6 +63,7 @@ enum Event {
 pub(super) struct World {
     random: Seeded,
     plan: Plan,
+    options: Options,
     ms: u64,
     is_calm: bool,
     queue: Queue<Event>,
@@ -67,7 +74,6 @@ pub(super) struct World {
     ledger: Ledger,
     positions: Vec<Offset>,
     fetches: Vec<(usize, Receiver<GroupResponse>)>,
-    transactional_ids: usize,
     tally: TransactionTally,
     /// For the story of a violation.
     notes: Vec<String>,
@@ -76,13 +82,18 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, plan: Plan) -> Self {
         let mut random = Seeded::new(seed);
-        let transactional_ids = 1 + random.below(3);
+        let (options, drawn) = Options::random(&mut random);
+        let (options, drawn) = match plan {
+            Plan::Chaos => (options, drawn),
+            Plan::CrashAt(_) => (options.calm(), Drawn::default()),
+        };
         let time = Time { now: Moment(0), wall: Timestamp(0) };
-        let broker = Broker::start(time);
+        let broker = Broker::start(time, &options);
         let positions = vec![Offset(0); broker.partitions.len()];
         let mut this = Self {
             random,
             plan,
+            options,
             ms: 0,
             is_calm: false,
             queue: Queue::default(),
@@ -93,35 +104,33 @@ impl World {
             ledger: Ledger::default(),
             positions,
             fetches: Vec::new(),
-            transactional_ids,
-            tally: TransactionTally::default(),
+            tally: TransactionTally { drawn, ..TransactionTally::default() },
             notes: Vec::new(),
         };
-        for transactional in 0..transactional_ids {
+        for transactional in 0..options.transactional_ids {
             this.add_client(transactional);
         }
         for event in [Event::Sync, Event::Read] {
             this.queue.put(1, event);
         }
         this.queue.put(CHAOS_MS, Event::Calm);
-        this.queue.put(QUIET_MS, Event::End);
-        if plan == Plan::Chaos {
-            this.plan_chaos();
-        }
+        this.queue.put(CHAOS_MS + 2 * options.timeout_ms + QUIET_MS, Event::End);
+        this.plan_chaos();
         this
     }
 
     fn plan_chaos(&mut self) {
-        for _ in 0..self.random.below(4) {
+        for _ in 0..self.options.crashes {
             let ms = self.within(CHAOS_MS);
             self.queue.put(ms, Event::Crash);
         }
-        for _ in 0..self.random.below(3) {
+        for _ in 0..self.options.fail_overs {
             let ms = self.within(CHAOS_MS);
             self.queue.put(ms, Event::FailOver);
         }
-        for _ in 0..self.random.below(5) {
-            let (ms, id) = (self.within(CHAOS_MS), self.random.below(self.transactional_ids));
+        for _ in 0..self.options.replacements {
+            let (ms, id) =
+                (self.within(CHAOS_MS), self.random.below(self.options.transactional_ids));
             self.queue.put(ms, Event::Replace(id));
         }
     }
@@ -135,21 +144,22 @@ impl World {
     }
 
     fn add_client(&mut self, transactional: usize) {
-        let protocol = if self.random.one_in(2) { Protocol::V1 } else { Protocol::V2 };
-        let client = Client::new(self.clients.len(), transactional, protocol);
+        let protocol = self.options.protocols.pick(&mut self.random);
+        let names = (self.clients.len(), transactional);
+        let client = Client::new(names, protocol, self.options.partitions);
         self.queue.put(self.ms + 1, Event::Send(client.id, client.number));
         self.clients.push(client);
     }
 
     /// How long something takes on its way; sometimes for ever so long.
     fn delay(&mut self) -> u64 {
-        let is_slow = self.plan == Plan::Chaos && self.random.one_in(12);
-        let most = if is_slow { 300 } else { 6 };
+        let is_slow = happens(&mut self.random, self.options.slowness);
+        let most = if is_slow { SLOW_MS } else { 6 };
         self.ms + self.random.between(0, most) as u64
     }
 
-    fn is_unlucky(&mut self, n: usize) -> bool {
-        self.plan == Plan::Chaos && !self.is_calm && self.random.one_in(n)
+    fn is_unlucky(&mut self, once_in: Option<usize>) -> bool {
+        !self.is_calm && happens(&mut self.random, once_in)
     }
 
     pub(super) fn run(mut self, trace: &mut Trace) -> Result<TransactionTally, String> {
@@ -198,6 +208,7 @@ impl World {
                 self.broker.fail_over(time);
             }
             Event::Replace(transactional) => self.replace(*transactional),
+            Event::ComeBack(transactional) => self.come_back(*transactional),
             Event::Calm => self.calm_down(),
             Event::End => {}
         }
@@ -213,7 +224,10 @@ impl World {
         sender.sent += 1;
         let (message, sent) = (sender.message(), sender.sent);
         for copy in 0..2 {
-            let is_sent = if copy == 0 { !self.is_unlucky(20) } else { self.is_unlucky(6) };
+            let is_sent = match copy {
+                0 => !self.is_unlucky(self.options.loss),
+                _ => self.is_unlucky(self.options.duplication),
+            };
             if is_sent {
                 let at = self.delay();
                 self.queue.put(at, Event::Deliver(message));
@@ -239,19 +253,25 @@ impl World {
             return Ok(());
         }
         let then = client.on_answer(answer, (&mut self.ledger, &mut self.random))?;
-        let (number, protocol) = (client.number, client.protocol);
+        let (number, sent) = (client.number, client.sent);
+        let (protocol, transactional) = (client.protocol, client.transactional);
         match then {
-            Then::Stop => {}
+            Then::Stop => {
+                let pause = self.random.below(COMEBACK_MS) as u64;
+                self.queue.put(self.ms + pause, Event::ComeBack(transactional));
+            }
             Then::Again => {
                 let pause = 1 + self.random.below(20) as u64;
-                self.queue.put(self.ms + pause, Event::Send(id, number));
+                // Once, however many copies of its request were answered.
+                self.queue.put(self.ms + pause, Event::Impatience(id, sent));
             }
             Then::Send => {
                 if protocol == Protocol::V1 {
                     self.broker.tasks.retain(|task| task.message.client != id);
                 }
                 // Now and then a client thinks for longer than its transaction may last.
-                let pause = if self.is_unlucky(40) { TIMEOUT_MS + 200 } else { 0 };
+                let is_silent = self.is_unlucky(self.options.silence);
+                let pause = if is_silent { self.options.timeout_ms + 200 } else { 0 };
                 self.queue.put(self.ms + pause, Event::Send(id, number));
             }
         }
@@ -274,15 +294,21 @@ impl World {
     }
 
     fn write_marker(&mut self, id: u64) {
-        let time = self.time();
+        let (time, fails) = (self.time(), self.is_unlucky(self.options.failing_markers));
         let Some(writer) = self.writers.get_mut(&id) else { return };
-        let (is_over, note) = writer.step(time, (&mut self.broker, &mut self.random));
+        let (is_over, note) = if fails {
+            self.tally.failed_markers += 1;
+            writer.fail(&mut self.random);
+            (writer.is_fenced(&self.broker), None)
+        } else {
+            writer.step(time, (&mut self.broker, &mut self.random))
+        };
         self.notes.extend(note.map(|note| format!("{} {note}", self.ms)));
         if is_over {
             self.writers.remove(&id);
             return;
         }
-        let is_slow = self.is_unlucky(15);
+        let is_slow = self.is_unlucky(self.options.slow_markers);
         let pause = if is_slow { self.random.below(250) } else { 1 + self.random.below(4) };
         self.queue.put(self.ms + pause as u64, Event::Marker(id));
     }
@@ -296,7 +322,7 @@ impl World {
             }
         }
         let time = self.time();
-        for transactional in 0..self.transactional_ids {
+        for transactional in 0..self.options.transactional_ids {
             if self.fetches.iter().all(|(of, _)| *of != transactional) {
                 let fetch = self.broker.fetch_offset(time, transactional);
                 self.fetches.push((transactional, fetch));
@@ -331,6 +357,15 @@ impl World {
         self.add_client(transactional);
     }
 
+    /// Who was fenced begins again, unless another already has.
+    fn come_back(&mut self, transactional: usize) {
+        let mut others = self.clients.iter().filter(|c| c.transactional == transactional);
+        if !self.is_calm && !others.any(|client| client.is_alive) {
+            self.tally.comebacks += 1;
+            self.add_client(transactional);
+        }
+    }
+
     /// All clients die where they are; what they have sent still arrives.
     fn calm_down(&mut self) {
         self.is_calm = true;
@@ -344,7 +379,7 @@ impl World {
         let answers = self.broker.advance(time);
         self.broker.turn(time);
         for (message, answer) in answers {
-            if !self.is_unlucky(20) {
+            if !self.is_unlucky(self.options.loss) {
                 let at = self.delay();
                 self.queue.put(at, Event::Answer(message.client, message.number, answer));
             }
