@@ -14,7 +14,7 @@ use klamm_protocol::{FindCoordinatorRequest, OffsetCommitRequest};
 use klamm_stdx::Str;
 use serde_json::Value;
 
-use super::latency::{add_percentiles, new_histogram, record};
+use super::latency::{add_percentiles, all_times, new_histogram, record};
 use super::window::{Done, Window};
 use crate::Target;
 
@@ -52,22 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value, LoadError> {
         .collect::<Result<Vec<Committer>, LoadError>>()?;
     let window = Window::open(arguments.target.pid)?;
     let end = window.start() + Duration::from_secs(arguments.seconds);
-    let times = std::thread::scope(|scope| {
-        let threads: Vec<_> = groups
-            .iter_mut()
-            .map(|committer| scope.spawn(move || committer.commit_until(end)))
-            .collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|_| Err(LoadError::unexpected("a committer's panic")))
-        };
-        threads.into_iter().map(join).collect::<Result<Vec<Histogram<u64>>, LoadError>>()
-    })?;
-    let mut histogram = new_histogram()?;
-    for one in &times {
-        histogram
-            .add(one)
-            .map_err(|error| LoadError::unexpected(format!("times that do not add up: {error}")))?;
-    }
+    let histogram = all_times(&mut groups, |committer| committer.commit_until(end))?;
     let requests = histogram.len();
     let mut figures = window.close(Done { requests, records: requests, bytes: 0 })?;
     add_percentiles(&mut figures, &histogram);

@@ -145,6 +145,29 @@ pub(super) fn record(histogram: &mut Histogram<u64>, latency: Duration) {
     histogram.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
 }
 
+/// Lets each client work in a thread of its own; gives the times of all together.
+pub(super) fn all_times<C: Send>(
+    clients: &mut [C],
+    work: impl Fn(&mut C) -> Result<Histogram<u64>, LoadError> + Sync,
+) -> Result<Histogram<u64>, LoadError> {
+    let work = &work;
+    let times = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            clients.iter_mut().map(|client| scope.spawn(move || work(client))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|_| Err(LoadError::unexpected("a client's panic")))
+        };
+        threads.into_iter().map(join).collect::<Result<Vec<Histogram<u64>>, LoadError>>()
+    })?;
+    let mut histogram = new_histogram()?;
+    for one in &times {
+        histogram
+            .add(one)
+            .map_err(|error| LoadError::unexpected(format!("times that do not add up: {error}")))?;
+    }
+    Ok(histogram)
+}
+
 /// Adds percentiles in milliseconds.
 pub(super) fn add_percentiles(figures: &mut Value, histogram: &Histogram<u64>) {
     for (name, percentile) in
