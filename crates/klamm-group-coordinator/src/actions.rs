@@ -13,6 +13,10 @@ use crate::record::{GroupSnapshot, Record};
 use crate::request::Response;
 use crate::{PartitionResult, Ticket};
 
+/// Records that are written together although they need not be: a fourth of what a batch of
+/// `__consumer_offsets` may have (Kafka's default of `max.message.bytes`).
+pub(crate) const TOGETHER_BYTES: usize = 256 * 1024;
+
 /// Answers to send now, and records to write.
 #[derive(Debug, Default)]
 pub struct Actions {
@@ -95,6 +99,33 @@ impl Actions {
     /// Has the group's records written.
     pub(crate) fn write(&mut self, records: Vec<Record>, then: Then) {
         self.writes.push(Write { records, author: Author::Group, then, becomes: None });
+    }
+
+    /// Has records written of which only those of one part belong together: all at once they need
+    /// not fit into a batch (Kafka: a result that is not atomic).
+    pub(crate) fn write_apart(&mut self, parts: impl IntoIterator<Item = Vec<Record>>) {
+        let rest = self.write_all_but_last(parts);
+        if !rest.is_empty() {
+            self.write(rest, Then::Nothing);
+        }
+    }
+
+    /// The same, but what would be written last is given back, to be written with something else.
+    pub(crate) fn write_all_but_last(
+        &mut self,
+        parts: impl IntoIterator<Item = Vec<Record>>,
+    ) -> Vec<Record> {
+        let (mut together, mut bytes) = (Vec::new(), 0);
+        for part in parts {
+            let more: usize = part.iter().map(Record::size_in_bytes).sum();
+            if bytes + more > TOGETHER_BYTES && !together.is_empty() {
+                self.write(std::mem::take(&mut together), Then::Nothing);
+                bytes = 0;
+            }
+            bytes += more;
+            together.extend(part);
+        }
+        together
     }
 
     /// Has the records written that make a group of the consumer protocol a classic one.

@@ -4,7 +4,7 @@
 use klamm_model::{ErrorCode, Timestamp};
 use klamm_stdx::Str;
 
-use crate::actions::{Actions, Then};
+use crate::actions::Actions;
 use crate::classic::{JoinRequest, State};
 use crate::consumer::{ConsumerHeartbeat, JOIN_EPOCH};
 use crate::record::Record;
@@ -12,8 +12,6 @@ use crate::shard::GroupShard;
 
 /// Empty groups that make room at once: looking for the oldest costs a look at all.
 const LEAVING_AT_ONCE: usize = 64;
-/// Records of them that are written together, or one more group's.
-const RECORDS_TOGETHER: usize = 500;
 
 /// The most that a shard remembers; Kafka sets no bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,22 +116,15 @@ impl GroupShard {
             idle.truncate(LEAVING_AT_ONCE);
         }
         let mut ended = Ended { groups: idle.len(), offsets: 0 };
-        let mut records = Vec::new();
+        let mut parts = Vec::new();
         for (_, group_id) in idle {
             let offsets = self.offsets.tombstones(group_id);
             ended.offsets += offsets.len();
-            records.extend(offsets);
-            match self.end_consumer_group(group_id) {
-                Some(ends) => records.extend(ends),
-                None => records.push(Record::GroupTombstone { group_id: group_id.clone() }),
-            }
-            if records.len() >= RECORDS_TOGETHER {
-                actions.write(std::mem::take(&mut records), Then::Nothing);
-            }
+            parts.extend(offsets.into_iter().map(|record| vec![record]));
+            let tombstone = || vec![Record::GroupTombstone { group_id: group_id.clone() }];
+            parts.push(self.end_consumer_group(group_id).unwrap_or_else(tombstone));
         }
-        if !records.is_empty() {
-            actions.write(records, Then::Nothing);
-        }
+        actions.write_apart(parts);
         if ended.groups > 0 {
             tracing::warn!(
                 groups = ended.groups,

@@ -5,7 +5,7 @@ use klamm_model::Timestamp;
 use klamm_stdx::Str;
 
 use crate::Time;
-use crate::actions::{Actions, Then};
+use crate::actions::Actions;
 use crate::classic::{Group, State};
 use crate::record::Record;
 use crate::shard::GroupShard;
@@ -23,22 +23,17 @@ impl GroupShard {
             }
             records.extend(self.expired_of_classic(group_id, retention));
         }
-        if !records.is_empty() {
-            actions.write(records, Then::Nothing);
-        }
+        actions.write_apart(records.into_iter().map(|record| vec![record]));
         let is_over = |group: &&Group| {
             group.state() == State::Empty
                 && group.pending_members.is_empty()
                 && !self.offsets.contains(&group.group_id)
         };
         let tombstone = |group: &Group| Record::GroupTombstone { group_id: group.group_id.clone() };
-        let mut over: Vec<Record> = self.groups.values().filter(is_over).map(tombstone).collect();
-        for group_id in self.consumer_groups.keys().filter(|id| !self.offsets.contains(id)) {
-            over.extend(self.end_consumer_group(group_id).into_iter().flatten());
-        }
-        if !over.is_empty() {
-            actions.write(over, Then::Nothing);
-        }
+        let classic = self.groups.values().filter(is_over).map(|group| vec![tombstone(group)]);
+        let consumers = self.consumer_groups.keys().filter(|id| !self.offsets.contains(id));
+        let consumers = consumers.filter_map(|group_id| self.end_consumer_group(group_id));
+        actions.write_apart(classic.chain(consumers));
     }
 
     /// What is due of a classic group: all of an empty one, of a stable one of consumers what nobody

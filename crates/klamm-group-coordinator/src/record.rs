@@ -120,6 +120,9 @@ impl From<DecodeError> for RecordError {
     }
 }
 
+/// What a record takes beside its key and value, at most.
+const RECORD_BYTES: usize = 32;
+
 impl Record {
     /// The group that is another with it; offsets change none.
     pub(crate) fn changed_group(&self) -> Option<&Str> {
@@ -129,6 +132,12 @@ impl Record {
             Self::Consumer(record) => Some(&record.group_id),
             Self::Offset { .. } => None,
         }
+    }
+
+    /// About what it takes in a batch.
+    pub(crate) fn size_in_bytes(&self) -> usize {
+        let len = |(key, value): (Bytes, Option<Bytes>)| key.len() + value.map_or(0, |v| v.len());
+        RECORD_BYTES + self.to_key_value().map_or(0, len)
     }
 
     /// Key and value as they stand in the log; no value is a tombstone.

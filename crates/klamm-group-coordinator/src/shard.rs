@@ -251,7 +251,8 @@ impl GroupShard {
         if !error.is_none() {
             return actions.reply(ticket, Response::Delete(error));
         }
-        let mut records = self.offsets.tombstones(group_id);
+        let offsets = self.offsets.tombstones(group_id);
+        let mut records = actions.write_all_but_last(offsets.into_iter().map(|r| vec![r]));
         records.push(Record::GroupTombstone { group_id: group_id.detached() });
         let committed = Box::new(Response::Delete(ErrorCode::None));
         let failed = Box::new(Response::Delete(ErrorCode::CoordinatorNotAvailable));
@@ -262,7 +263,8 @@ impl GroupShard {
         let Some(ends) = self.end_consumer_group(group_id) else {
             return actions.read(ticket, Response::Delete(ErrorCode::NonEmptyGroup));
         };
-        let mut records = self.offsets.tombstones(group_id);
+        let offsets = self.offsets.tombstones(group_id);
+        let mut records = actions.write_all_but_last(offsets.into_iter().map(|r| vec![r]));
         records.extend(ends);
         let committed = Box::new(Response::Delete(ErrorCode::None));
         let failed = Box::new(Response::Delete(ErrorCode::CoordinatorNotAvailable));
@@ -271,9 +273,7 @@ impl GroupShard {
 
     fn on_topic_deleted(&mut self, topic: &Str, actions: &mut Actions) {
         let records = self.offsets.tombstones_of_topic(topic);
-        if !records.is_empty() {
-            actions.write(records, Then::Nothing);
-        }
+        actions.write_apart(records.into_iter().map(|record| vec![record]));
     }
 
     /// A write is in the log: later requests see it.

@@ -140,3 +140,72 @@ fn offsets_of_a_consumer_outside_of_groups_expire_by_their_age() {
     world.commit();
     assert_eq!(world.committed_offset(), None);
 }
+
+/// A group with more offsets than tombstones fit into a batch.
+fn many_offsets() -> (World, usize) {
+    let mut world = World::new();
+    let count = 20_000;
+    let line = |partition| OffsetToCommit {
+        topic: "t".repeat(100).as_str().into(),
+        topic_id: None,
+        partition,
+        offset: Offset(7),
+        leader_epoch: None,
+        metadata: Str::new(),
+    };
+    world.send(Request::CommitOffsets(
+        GROUP.into(),
+        OffsetCommit {
+            member_id: Str::new(),
+            instance_id: None,
+            generation_id: GenerationId(-1),
+            epochs: MemberEpochs::Unknown,
+            retention_ms: None,
+            offsets: (0..count).map(line).collect(),
+        },
+    ));
+    world.commit();
+    (world, count as usize)
+}
+
+/// What a broker's `max.message.bytes` is by default.
+const BATCH_BYTES_MAX: usize = 1_048_588;
+
+fn assert_each_fits(world: &World, count: usize) {
+    let size = |write: &Write| write.records.iter().map(Record::size_in_bytes).sum::<usize>();
+    let sizes: Vec<usize> = world.uncommitted.iter().map(size).collect();
+    assert!(sizes.iter().sum::<usize>() > BATCH_BYTES_MAX, "{sizes:?} says too little");
+    assert!(sizes.iter().all(|size| *size < BATCH_BYTES_MAX), "{sizes:?}");
+    let records: usize = world.uncommitted.iter().map(|write| write.records.len()).sum();
+    assert!(records >= count);
+}
+
+#[test]
+fn more_offsets_than_fit_into_a_batch_expire_in_several() {
+    let (mut world, count) = many_offsets();
+    world.pass(7 * DAY_MS + DAY_MS / 2);
+    assert_each_fits(&world, count);
+    world.commit();
+    world.pass(DAY_MS);
+    world.commit();
+    assert!(world.shard.group(GROUP).is_none() && world.shard.offsets.len() == 0);
+}
+
+#[test]
+fn a_group_with_more_offsets_than_fit_into_a_batch_is_deleted() {
+    let (mut world, count) = many_offsets();
+    let ticket = world.send(Request::Delete(GROUP.into()));
+    assert_each_fits(&world, count);
+    world.commit();
+    assert_eq!(world.answer(ticket), Some(Response::Delete(ErrorCode::None)));
+    assert!(world.shard.group(GROUP).is_none() && world.shard.offsets.len() == 0);
+}
+
+#[test]
+fn the_offsets_of_a_deleted_topic_go_however_many_they_are() {
+    let (mut world, count) = many_offsets();
+    world.send(Request::TopicDeleted("t".repeat(100).as_str().into()));
+    assert_each_fits(&world, count);
+    world.commit();
+    assert_eq!(world.shard.offsets.len(), 0);
+}
