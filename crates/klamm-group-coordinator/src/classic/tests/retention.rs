@@ -188,7 +188,7 @@ fn more_offsets_than_fit_into_a_batch_expire_in_several() {
     world.commit();
     world.pass(DAY_MS);
     world.commit();
-    assert!(world.shard.group(GROUP).is_none() && world.shard.offsets.len() == 0);
+    assert!(world.shard.group(GROUP).is_none() && world.shard.offsets.is_empty());
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_group_with_more_offsets_than_fit_into_a_batch_is_deleted() {
     assert_each_fits(&world, count);
     world.commit();
     assert_eq!(world.answer(ticket), Some(Response::Delete(ErrorCode::None)));
-    assert!(world.shard.group(GROUP).is_none() && world.shard.offsets.len() == 0);
+    assert!(world.shard.group(GROUP).is_none() && world.shard.offsets.is_empty());
 }
 
 #[test]
