@@ -14,17 +14,13 @@ use klamm_protocol::{FindCoordinatorRequest, OffsetCommitRequest};
 use klamm_stdx::Str;
 use serde_json::Value;
 
+use super::again::until_done;
 use super::latency::{add_percentiles, all_times, new_histogram, record};
 use super::window::{Done, Window};
 use crate::Target;
 
 const FIND_VERSION: i16 = 3;
 const COMMIT_VERSION: i16 = 9;
-/// Pause before a coordinator is asked again that is not there yet.
-const BACKOFF: Duration = Duration::from_millis(20);
-/// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR.
-const AGAIN: [i16; 3] = [14, 15, 16];
-
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -73,19 +69,12 @@ impl Committer {
         let find =
             FindCoordinatorRequest { key: group.clone(), ..FindCoordinatorRequest::default() };
         let request = commit(&group, arguments);
-        loop {
-            let mut code = connection.ask(&find, FIND_VERSION)?.error_code;
-            if code == 0 {
-                let frame = &mut Frame::encode(&request, COMMIT_VERSION)?;
-                code = commit_once(&mut connection, frame)?;
-            }
-            match code {
-                0 => break,
-                code if AGAIN.contains(&code) => std::thread::sleep(BACKOFF),
-                code => return Err(LoadError::Refused { what: "a commit", code }),
-            }
-        }
-        Ok(Self { connection, frame: Frame::encode(&request, COMMIT_VERSION)? })
+        let mut frame = Frame::encode(&request, COMMIT_VERSION)?;
+        until_done("a commit", || match connection.ask(&find, FIND_VERSION)?.error_code {
+            0 => commit_once(&mut connection, &mut frame),
+            code => Ok(code),
+        })?;
+        Ok(Self { connection, frame })
     }
 
     fn commit_until(&mut self, end: Instant) -> Result<Histogram<u64>, LoadError> {

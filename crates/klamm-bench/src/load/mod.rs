@@ -1,5 +1,6 @@
 //! The loads, one a file.
 
+mod again;
 pub(crate) mod cold_reads;
 pub(crate) mod commits;
 pub(crate) mod compaction;

@@ -16,6 +16,7 @@ use klamm_protocol::{
 use klamm_stdx::Str;
 use serde_json::Value;
 
+use super::again::until_done;
 use super::latency::{add_percentiles, all_times, new_histogram, record};
 use super::window::{Done, Window};
 use crate::Target;
@@ -25,17 +26,13 @@ const INIT_VERSION: i16 = 4;
 const PRODUCE_VERSION: i16 = 12;
 const END_VERSION: i16 = 5;
 
+/// What a refusal is of.
+const STEP: &str = "a step of a transaction";
+
 /// Kafka's `CoordinatorType.TRANSACTION`.
 const TRANSACTION: i8 = 1;
 /// Longer than any commit here takes.
 const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
-/// What a client waits before it asks again, where a broker is not done with the transaction
-/// before: the first step of Kafka's own `add.partitions.to.txn.retry.backoff.ms`, a fourth of it.
-const BACKOFF: Duration = Duration::from_millis(5);
-/// Answers after which a client asks again: COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE,
-/// NOT_COORDINATOR, NOT_ENOUGH_REPLICAS, CONCURRENT_TRANSACTIONS.
-const AGAIN: [i16; 5] = [14, 15, 16, 19, 51];
-
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -92,7 +89,7 @@ impl Producer {
             key_type: TRANSACTION,
             ..FindCoordinatorRequest::default()
         };
-        until_done(|| Ok(connection.ask(&find, FIND_VERSION)?.error_code))?;
+        until_done(STEP, || Ok(connection.ask(&find, FIND_VERSION)?.error_code))?;
         let init = InitProducerIdRequest {
             transactional_id: Some(Str::from(transactional_id.as_str())),
             transaction_timeout_ms: TRANSACTION_TIMEOUT_MS,
@@ -101,7 +98,7 @@ impl Producer {
             ..InitProducerIdRequest::default()
         };
         let (mut id, mut epoch) = (-1, -1);
-        until_done(|| {
+        until_done(STEP, || {
             let answer = connection.ask(&init, INIT_VERSION)?;
             (id, epoch) = (answer.producer_id, answer.producer_epoch);
             Ok(answer.error_code)
@@ -129,7 +126,7 @@ impl Producer {
     fn commit_one(&mut self) -> Result<(), LoadError> {
         let mut frame: Frame = self.payload.produce_frame(self.id, self.epoch)?;
         let connection = &mut self.connection;
-        until_done(|| {
+        until_done(STEP, || {
             let correlation_id = connection.send(&mut frame)?;
             let answer = connection.receive::<ProduceRequest>(correlation_id, PRODUCE_VERSION)?;
             match check_produced(&answer) {
@@ -144,23 +141,12 @@ impl Producer {
             committed: true,
         };
         let mut next = (self.id, self.epoch);
-        until_done(|| {
+        until_done(STEP, || {
             let answer = connection.ask(&end, END_VERSION)?;
             next = (answer.producer_id, answer.producer_epoch);
             Ok(answer.error_code)
         })?;
         (self.id, self.epoch) = next;
         Ok(())
-    }
-}
-
-/// Asks until the answer is not that it is too early.
-fn until_done(mut ask: impl FnMut() -> Result<i16, LoadError>) -> Result<(), LoadError> {
-    loop {
-        match ask()? {
-            0 => return Ok(()),
-            code if AGAIN.contains(&code) => std::thread::sleep(BACKOFF),
-            code => return Err(LoadError::Refused { what: "a step of a transaction", code }),
-        }
     }
 }

@@ -20,6 +20,7 @@ use klamm_stdx::Str;
 use serde_json::{Value, json};
 
 use self::board::{Board, Stable};
+use super::again::until_done;
 use super::window::{Done, Window};
 use crate::Target;
 
@@ -30,11 +31,6 @@ const OFFSET_FETCH_VERSION: i16 = 8;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 const SESSION_TIMEOUT_MS: i32 = 45_000;
 const REBALANCE_TIMEOUT_MS: i32 = 60_000;
-
-/// Pause before a coordinator is asked again that is not there yet.
-const BACKOFF: Duration = Duration::from_millis(20);
-/// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR.
-const AGAIN: [i16; 3] = [14, 15, 16];
 
 /// Stack of a member's thread: it holds nothing large.
 const STACK_BYTES: usize = 256 * 1024;
@@ -218,16 +214,11 @@ fn wait_for_coordinator(address: SocketAddr, topic: &str) -> Result<(), LoadErro
     };
     let fetch = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
     let mut connection = Connection::open(address)?;
-    loop {
-        let mut code = connection.ask(&find, FIND_VERSION)?.error_code;
-        if code == 0 {
+    until_done("a coordinator", || match connection.ask(&find, FIND_VERSION)?.error_code {
+        0 => {
             let answer = connection.ask(&fetch, OFFSET_FETCH_VERSION)?;
-            code = answer.groups.first().map_or(0, |group| group.error_code);
+            Ok(answer.groups.first().map_or(0, |group| group.error_code))
         }
-        match code {
-            0 => return Ok(()),
-            code if AGAIN.contains(&code) => std::thread::sleep(BACKOFF),
-            code => return Err(LoadError::Refused { what: "a coordinator", code }),
-        }
-    }
+        code => Ok(code),
+    })
 }
