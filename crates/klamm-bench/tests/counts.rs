@@ -16,11 +16,17 @@ use klamm_bench::wire::Connection;
 use klamm_config::{BrokerConfig, Properties};
 use klamm_env::real::RealDisk;
 use klamm_env::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, Space};
-use klamm_protocol::{FetchRequest, ProduceRequest};
+use klamm_protocol::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use klamm_protocol::{FetchRequest, ListOffsetsRequest, ProduceRequest};
 use klamm_server::{Node, NodeOptions};
+use klamm_stdx::Str;
 
 /// Requests that are counted.
 const REQUESTS: u64 = 1_000;
+
+/// `ListOffsetsRequest.LATEST_TIMESTAMP`, and the last version that is plain.
+const LATEST: i64 = -1;
+const LIST_OFFSETS_VERSION: i16 = 5;
 
 const TOPIC: Topic<'static> = Topic { name: "counted", partition_count: 1 };
 
@@ -251,6 +257,17 @@ fn produce(connection: &mut Connection, times: u64) {
     }
 }
 
+/// What ListOffsets says of the end.
+fn end_offset(connection: &mut Connection) -> i64 {
+    let partition = ListOffsetsPartition { timestamp: LATEST, ..ListOffsetsPartition::default() };
+    let topic = ListOffsetsTopic { name: Str::from(TOPIC.name), partitions: vec![partition] };
+    let request = ListOffsetsRequest { topics: vec![topic], ..ListOffsetsRequest::default() };
+    let answer = connection.ask(&request, LIST_OFFSETS_VERSION).expect("the node answers");
+    let partition = &answer.topics[0].partitions[0];
+    assert_eq!(partition.error_code, 0);
+    partition.offset
+}
+
 #[test]
 fn an_unbatched_produce_request_is_one_write() {
     let fixture = Fixture::start("produce");
@@ -273,12 +290,15 @@ fn what_nobody_waits_for_is_synced_in_bulk_and_yet_below_the_end_for_who_asks() 
     let fixture = Fixture::start_with("bulk", &[]);
     let mut connection = Connection::open(fixture.address).unwrap();
     produce(&mut connection, 1);
+    // A log's first sync writes the file of its epochs too: who was told of the end is behind it.
+    assert_eq!(end_offset(&mut connection), 2);
     fixture.calls.take();
     produce(&mut connection, REQUESTS);
     let counts = fixture.calls.take();
     assert_eq!(counts.writes, REQUESTS);
     assert!(counts.syncs <= REQUESTS / 10, "{counts:?}");
     // The leader alone has acknowledged; whoever asks for the end then is told of all of it.
+    assert_eq!(end_offset(&mut connection), REQUESTS as i64 + 2);
     let read = read_all(fixture.address, TOPIC).unwrap();
     assert_eq!(read.record_counts, [REQUESTS as i64 + 2]);
     fixture.stop();
