@@ -3,6 +3,7 @@
 //! v2 PRODUCER_FENCED (KIP-588) · v3 flexible · v4 between brokers: many transactions, or only the
 //! question whether partitions are in · v5 TRANSACTION_ABORTABLE (KIP-890).
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -98,10 +99,13 @@ async fn add(
     };
     match ask(ctx, &transaction.transactional_id, request).await {
         Response::Added(code) => results(topics, |_, _| code),
-        Response::Verified(lines) => results(topics, |topic, index| {
-            let found = lines.iter().find(|(p, _)| p.partition == index && p.topic == *topic);
-            found.map_or(ErrorCode::UnknownServerError, |(_, code)| *code)
-        }),
+        Response::Verified(lines) => {
+            let lines: HashMap<TopicPartition, ErrorCode> = lines.into_iter().collect();
+            results(topics, |topic, index| {
+                let found = lines.get(&TopicPartition::new(topic.clone(), index));
+                found.copied().unwrap_or(ErrorCode::UnknownServerError)
+            })
+        }
         other => {
             let code = misplaced(&other);
             results(topics, |_, _| code)

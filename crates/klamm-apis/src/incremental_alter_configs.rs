@@ -2,6 +2,7 @@
 //!
 //! v1 flexible. Source: KIP-339.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -59,8 +60,9 @@ impl Api for IncrementalAlterConfigs {
 
 fn changes(resource: AlterConfigsResource) -> Result<Vec<(Str, ConfigChange)>, ApiError> {
     let mut changes: Vec<(Str, ConfigChange)> = Vec::with_capacity(resource.configs.len());
+    let mut names = HashSet::with_capacity(resource.configs.len());
     for config in resource.configs {
-        if changes.iter().any(|(name, _)| *name == config.name) {
+        if !names.insert(config.name.clone()) {
             let message = format!("config '{}' is named twice", config.name);
             return Err(ApiError::new(ErrorCode::InvalidRequest, message));
         }

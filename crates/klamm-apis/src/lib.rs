@@ -6,6 +6,7 @@ mod add_partitions_to_txn;
 mod alter_replica_log_dirs;
 mod api;
 mod api_versions;
+mod by_topic;
 mod caller;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;

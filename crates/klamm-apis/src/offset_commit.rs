@@ -9,6 +9,7 @@ use std::rc::Rc;
 use klamm_group_coordinator::{
     MemberEpochs, OffsetCommit as Commit, OffsetToCommit, PartitionResult, Request, Response,
 };
+use klamm_metadata::MetadataImage;
 use klamm_model::{ErrorCode, GenerationId, LeaderEpoch, Offset};
 use klamm_protocol::offset_commit_request::OffsetCommitRequestTopic;
 use klamm_protocol::offset_commit_response::{
@@ -19,6 +20,7 @@ use klamm_stdx::Str;
 
 use crate::Context;
 use crate::api::{Api, Reply};
+use crate::by_topic::ByTopic;
 use crate::caller::Caller;
 use crate::groups::{ask, misplaced};
 
@@ -40,23 +42,25 @@ impl Api for OffsetCommit {
         mut request: OffsetCommitRequest,
         version: i16,
     ) -> Reply<OffsetCommitResponse> {
+        // One image for all of the request: a topic that goes meanwhile has its answer too.
+        let image = ctx.metadata.image();
         if version >= TOPIC_IDS_FROM {
-            let image = ctx.metadata.image();
             for topic in &mut request.topics {
                 topic.name =
                     image.topics.by_id(topic.topic_id).map(|t| t.name.clone()).unwrap_or_default();
             }
         }
         let mut offsets = Vec::new();
-        let mut answered: Vec<OffsetCommitResponseTopic> = Vec::with_capacity(request.topics.len());
+        let mut answered = ByTopic::default();
         for topic in &request.topics {
-            let (lines, refused) = split(&ctx, topic, version);
+            let (lines, refused) = split(&image, topic, version);
             offsets.extend(lines);
-            answered.push(OffsetCommitResponseTopic {
+            let answer = OffsetCommitResponseTopic {
                 name: topic.name.clone(),
                 topic_id: topic.topic_id,
                 partitions: refused,
-            });
+            };
+            answered.push(topic.name.clone(), answer);
         }
         let group_id = request.group_id;
         let commit = Commit {
@@ -68,7 +72,7 @@ impl Api for OffsetCommit {
                 _ => MemberEpochs::Unknown,
             },
             retention_ms: (request.retention_time_ms >= 0).then_some(request.retention_time_ms),
-            offsets: offsets.clone(),
+            offsets,
         };
         let response = ask(&ctx, &group_id, Request::CommitOffsets(group_id.clone(), commit)).await;
         let results = match response {
@@ -80,7 +84,8 @@ impl Api for OffsetCommit {
                     partition: o.partition,
                     error,
                 };
-                offsets.into_iter().map(line).collect()
+                let sent = request.topics.iter().flat_map(|topic| split(&image, topic, version).0);
+                sent.map(line).collect()
             }
         };
         for result in results {
@@ -88,21 +93,21 @@ impl Api for OffsetCommit {
                 partition_index: result.partition,
                 error_code: result.error.code(),
             };
-            if let Some(topic) = answered.iter_mut().find(|topic| topic.name == result.topic) {
-                topic.partitions.push(line);
-            }
+            let unasked =
+                |name| OffsetCommitResponseTopic { name, ..OffsetCommitResponseTopic::default() };
+            answered.get_or_push(result.topic, unasked).partitions.push(line);
         }
-        OffsetCommitResponse { topics: answered, ..OffsetCommitResponse::default() }.into()
+        let topics = answered.into_topics();
+        OffsetCommitResponse { topics, ..OffsetCommitResponse::default() }.into()
     }
 }
 
 /// The lines that can be committed, and answers for those that cannot.
 fn split(
-    ctx: &Context,
+    image: &MetadataImage,
     topic: &OffsetCommitRequestTopic,
     version: i16,
 ) -> (Vec<OffsetToCommit>, Vec<OffsetCommitResponsePartition>) {
-    let image = ctx.metadata.image();
     let known = image.topics.by_name(&topic.name).filter(|_| !topic.name.is_empty());
     let by_id = version >= TOPIC_IDS_FROM;
     let missing =

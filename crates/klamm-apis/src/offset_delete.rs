@@ -12,6 +12,7 @@ use klamm_protocol::{Listener, OffsetDeleteRequest, OffsetDeleteResponse};
 
 use crate::Context;
 use crate::api::{Api, Reply};
+use crate::by_topic::ByTopic;
 use crate::caller::Caller;
 use crate::groups::{ask, misplaced};
 
@@ -28,7 +29,7 @@ impl Api for OffsetDelete {
         request: OffsetDeleteRequest,
         _: i16,
     ) -> Reply<OffsetDeleteResponse> {
-        let mut response = OffsetDeleteResponse::default();
+        let mut answered = ByTopic::default();
         let image = ctx.metadata.image();
         let mut asked = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
@@ -42,7 +43,7 @@ impl Api for OffsetDelete {
                 };
                 let partitions = unknown.into_iter().map(line).collect();
                 let name = topic.name.clone();
-                response.topics.push(OffsetDeleteResponseTopic { name, partitions });
+                answered.push(name.clone(), OffsetDeleteResponseTopic { name, partitions });
             }
             if !known.is_empty() {
                 asked.push((topic.name, known));
@@ -64,15 +65,11 @@ impl Api for OffsetDelete {
                         partition_index: line.partition,
                         error_code: line.error.code(),
                     };
-                    match response.topics.iter_mut().find(|topic| topic.name == line.topic) {
-                        Some(topic) => topic.partitions.push(told),
-                        None => response.topics.push(OffsetDeleteResponseTopic {
-                            name: line.topic,
-                            partitions: vec![told],
-                        }),
-                    }
+                    let unasked = |name| OffsetDeleteResponseTopic { name, partitions: Vec::new() };
+                    answered.get_or_push(line.topic, unasked).partitions.push(told);
                 }
-                response
+                let topics = answered.into_topics();
+                OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() }
             }
         }
         .into()

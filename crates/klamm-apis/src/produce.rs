@@ -4,13 +4,14 @@
 //! to turn to (KIP-951) · v11 TRANSACTION_ABORTABLE · v12 transactions v2 (KIP-890) · v13 topics by
 //! id (KIP-516).
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use klamm_env::task;
-use klamm_model::{Acks, ErrorCode, NodeId, Offset, Verification};
+use klamm_model::{Acks, ErrorCode, NodeId, Offset, TopicPartition, Verification};
 use klamm_protocol::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm_protocol::produce_response::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
@@ -171,15 +172,14 @@ async fn append_proven(
     let protocol = if version >= TRANSACTIONS_V2_FROM { Protocol::V2 } else { Protocol::V1 };
     // A client has one producer, so one question does for all.
     let names = unproven.iter().map(|lacking| lacking.partition.name().clone()).collect();
-    let codes = match unproven.first().map(|lacking| lacking.producer) {
-        Some(producer) => admit(ctx, transactional_id, (producer, protocol), names).await,
-        None => return,
-    };
+    let Some(producer) = unproven.first().map(|lacking| lacking.producer) else { return };
+    let codes = admit(ctx, transactional_id, (producer, protocol), names).await;
+    let codes: HashMap<TopicPartition, ErrorCode> = codes.into_iter().collect();
     for lacking in unproven {
         let topic = &request.topic_data[lacking.topic];
         let data = &topic.partition_data[lacking.place];
-        let found = codes.iter().find(|(name, _)| name == lacking.partition.name());
-        let code = match found.map_or(ErrorCode::UnknownServerError, |(_, code)| *code) {
+        let found = codes.get(lacking.partition.name());
+        let code = match found.copied().unwrap_or(ErrorCode::UnknownServerError) {
             ErrorCode::None => ErrorCode::None,
             code => for_producers(code, version),
         };

@@ -24,6 +24,7 @@ use klamm_transaction_coordinator::Protocol;
 
 use crate::Context;
 use crate::api::{Api, Reply};
+use crate::by_topic::ByTopic;
 use crate::caller::Caller;
 use crate::errors::append_code;
 use crate::groups::{ask, misplaced};
@@ -169,15 +170,15 @@ fn commit(
 }
 
 fn answer(lines: Vec<(Str, i32, ErrorCode)>) -> TxnOffsetCommitResponse {
-    let mut topics: Vec<TxnOffsetCommitResponseTopic> = Vec::new();
+    let mut topics = ByTopic::default();
     for (name, partition_index, code) in lines {
         let line = TxnOffsetCommitResponsePartition { partition_index, error_code: code.code() };
-        match topics.iter_mut().find(|topic| topic.name == name) {
-            Some(topic) => topic.partitions.push(line),
-            None => {
-                topics.push(TxnOffsetCommitResponseTopic { name, partitions: vec![line] });
-            }
-        }
+        let topic = topics.get_or_push(name, |name| TxnOffsetCommitResponseTopic {
+            name,
+            partitions: Vec::new(),
+        });
+        topic.partitions.push(line);
     }
+    let topics = topics.into_topics();
     TxnOffsetCommitResponse { topics, ..TxnOffsetCommitResponse::default() }
 }

@@ -68,6 +68,13 @@ pub enum Then {
         /// The answer if they could not be.
         failed: Box<Response>,
     },
+    /// A request whose answer follows a later write, unless this one fails.
+    Part {
+        /// The request.
+        ticket: Ticket,
+        /// The answer then.
+        failed: Box<Response>,
+    },
     /// The members of a group, for their assignment.
     Assignment {
         /// The group.
@@ -104,22 +111,38 @@ impl Actions {
     /// Has records written of which only those of one part belong together: all at once they need
     /// not fit into a batch (Kafka: a result that is not atomic).
     pub(crate) fn write_apart(&mut self, parts: impl IntoIterator<Item = Vec<Record>>) {
-        let rest = self.write_all_but_last(parts);
+        let rest = self.write_all_but_last(parts, &Then::Nothing);
         if !rest.is_empty() {
             self.write(rest, Then::Nothing);
         }
     }
 
-    /// The same, but what would be written last is given back, to be written with something else.
-    pub(crate) fn write_all_but_last(
+    /// Has tombstones of offsets written, in as many batches as they need, with the last of them
+    /// `last`; and a request answered when all are committed or one could not be written.
+    pub(crate) fn write_tombstones(
+        &mut self,
+        (offsets, last): (Vec<Record>, Vec<Record>),
+        ticket: Ticket,
+        (committed, failed): (Response, Response),
+    ) {
+        let (committed, failed) = (Box::new(committed), Box::new(failed));
+        let part = Then::Part { ticket, failed: failed.clone() };
+        let mut rest = self.write_all_but_last(offsets.into_iter().map(|r| vec![r]), &part);
+        rest.extend(last);
+        self.write(rest, Then::Reply { ticket, committed, failed });
+    }
+
+    /// What would be written last is given back, to be written with something else.
+    fn write_all_but_last(
         &mut self,
         parts: impl IntoIterator<Item = Vec<Record>>,
+        then: &Then,
     ) -> Vec<Record> {
         let (mut together, mut bytes) = (Vec::new(), 0);
         for part in parts {
             let more: usize = part.iter().map(Record::size_in_bytes).sum();
             if bytes + more > TOGETHER_BYTES && !together.is_empty() {
-                self.write(std::mem::take(&mut together), Then::Nothing);
+                self.write(std::mem::take(&mut together), then.clone());
                 bytes = 0;
             }
             bytes += more;

@@ -251,24 +251,22 @@ impl GroupShard {
         if !error.is_none() {
             return actions.reply(ticket, Response::Delete(error));
         }
-        let offsets = self.offsets.tombstones(group_id);
-        let mut records = actions.write_all_but_last(offsets.into_iter().map(|r| vec![r]));
-        records.push(Record::GroupTombstone { group_id: group_id.detached() });
-        let committed = Box::new(Response::Delete(ErrorCode::None));
-        let failed = Box::new(Response::Delete(ErrorCode::CoordinatorNotAvailable));
-        actions.write(records, Then::Reply { ticket, committed, failed });
+        let end = vec![Record::GroupTombstone { group_id: group_id.detached() }];
+        self.delete_with(group_id, end, ticket, actions);
     }
 
     fn on_delete_consumers(&mut self, group_id: &Str, ticket: Ticket, actions: &mut Actions) {
         let Some(ends) = self.end_consumer_group(group_id) else {
             return actions.read(ticket, Response::Delete(ErrorCode::NonEmptyGroup));
         };
-        let offsets = self.offsets.tombstones(group_id);
-        let mut records = actions.write_all_but_last(offsets.into_iter().map(|r| vec![r]));
-        records.extend(ends);
-        let committed = Box::new(Response::Delete(ErrorCode::None));
-        let failed = Box::new(Response::Delete(ErrorCode::CoordinatorNotAvailable));
-        actions.write(records, Then::Reply { ticket, committed, failed });
+        self.delete_with(group_id, ends, ticket, actions);
+    }
+
+    /// The offsets of a group go first, then it does.
+    fn delete_with(&self, group_id: &Str, end: Vec<Record>, ticket: Ticket, actions: &mut Actions) {
+        let answers =
+            [ErrorCode::None, ErrorCode::CoordinatorNotAvailable].map(Response::Delete).into();
+        actions.write_tombstones((self.offsets.tombstones(group_id), end), ticket, answers);
     }
 
     fn on_topic_deleted(&mut self, topic: &Str, actions: &mut Actions) {
@@ -329,7 +327,7 @@ impl GroupShard {
 
     fn follow(&mut self, time: Time, write: Write, actions: &mut Actions) {
         match write.then {
-            Then::Nothing => {}
+            Then::Nothing | Then::Part { .. } => {}
             Then::Reply { ticket, committed, .. } => actions.reply(ticket, *committed),
             Then::Joined { ticket, group_id, joined } => {
                 self.on_classic_joined(time, &group_id, &joined.member_id);
@@ -359,7 +357,7 @@ impl GroupShard {
         }
         match write.then {
             Then::Nothing => {}
-            Then::Reply { ticket, failed, .. } => {
+            Then::Reply { ticket, failed, .. } | Then::Part { ticket, failed } => {
                 let failed = match *failed {
                     Response::EndTransaction(_) => Response::EndTransaction(error),
                     Response::ConsumerHeartbeat(_) => {

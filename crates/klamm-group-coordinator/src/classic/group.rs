@@ -1,6 +1,6 @@
 //! A classic group's state: members, generation, protocol; and the questions about it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_env::Moment;
@@ -237,13 +237,13 @@ impl Group {
         let first = self.members.values().next()?;
         let names = first.protocols.iter().map(|p| &p.name);
         let candidates: Vec<&Str> = names.filter(|name| self.is_spoken_by_all(name)).collect();
-        let mut votes: Vec<(&Str, usize)> = candidates.iter().map(|name| (*name, 0)).collect();
+        let mut votes: HashMap<&Str, usize> = candidates.iter().map(|name| (*name, 0)).collect();
         for member in self.members.values() {
-            let vote = member.vote(&candidates)?;
-            votes.iter_mut().find(|(name, _)| *name == vote)?.1 += 1;
+            let vote = member.vote(|name| votes.contains_key(name))?;
+            *votes.get_mut(vote)? += 1;
         }
-        let most = votes.iter().map(|(_, n)| *n).max()?;
-        votes.into_iter().find(|(_, n)| *n == most).map(|(name, _)| name.clone())
+        let most = votes.values().copied().max()?;
+        candidates.into_iter().find(|name| votes[name] == most).cloned()
     }
 
     /// Longest rebalance timeout of the members, in milliseconds.
@@ -325,15 +325,15 @@ impl Group {
         }
     }
 
-    /// Whether a member reads a topic. What cannot be understood is taken for a yes.
+    /// The topics that members read; `None` if one of them cannot be understood, who may read any.
     #[must_use]
-    pub fn is_subscribed_to(&self, topic: &str) -> bool {
-        self.members().any(|member| {
-            member.protocols.iter().any(|protocol| {
-                let topics = subscribed_topics(&protocol.metadata);
-                topics.is_none_or(|topics| topics.iter().any(|t| &**t == topic))
-            })
-        })
+    pub fn topics_subscribed(&self) -> Option<HashSet<Str>> {
+        let protocols = self.members().flat_map(|member| &member.protocols);
+        let mut all = HashSet::new();
+        for protocol in protocols {
+            all.extend(subscribed_topics(&protocol.metadata)?);
+        }
+        Some(all)
     }
 
     /// The topics that consumers read by the chosen protocol; `None` if they are no consumers, or

@@ -59,9 +59,9 @@ impl Member {
         found.map(|p| p.metadata.clone()).unwrap_or_default()
     }
 
-    /// The first of the member's protocols that is among `candidates`.
-    pub(crate) fn vote<'a>(&'a self, candidates: &[&Str]) -> Option<&'a Str> {
-        self.protocols.iter().map(|p| &p.name).find(|name| candidates.contains(name))
+    /// The first of the member's protocols that can be chosen.
+    pub(crate) fn vote(&self, is_candidate: impl Fn(&Str) -> bool) -> Option<&Str> {
+        self.protocols.iter().map(|p| &p.name).find(|name| is_candidate(name))
     }
 
     pub(crate) fn is_static(&self) -> bool {

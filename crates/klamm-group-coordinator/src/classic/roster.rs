@@ -1,6 +1,8 @@
 //! A classic group's members as a set: who comes, who goes, and what is counted so that nobody has
 //! to look at all of them for each request.
 
+use std::collections::HashSet;
+
 use klamm_env::Moment;
 use klamm_stdx::Str;
 
@@ -103,7 +105,6 @@ impl Group {
 
 /// The names of protocols, each once.
 fn distinct(protocols: &[Protocol]) -> impl Iterator<Item = &Str> {
-    let is_first = |at: usize, name: &Str| protocols[..at].iter().all(|p| p.name != *name);
-    let names = protocols.iter().map(|p| &p.name).enumerate();
-    names.filter(move |(at, name)| is_first(*at, name)).map(|(_, name)| name)
+    let mut seen = HashSet::with_capacity(protocols.len());
+    protocols.iter().map(|p| &p.name).filter(move |name| seen.insert(*name))
 }

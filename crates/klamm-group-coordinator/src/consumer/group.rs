@@ -1,7 +1,7 @@
 //! A consumer group's state: what its records say, and the questions about it. It changes by
 //! [`ConsumerGroup::apply`] alone, except for timers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use klamm_config::GroupConfig;
 use klamm_env::Moment;
@@ -128,6 +128,11 @@ impl ConsumerGroup {
     pub fn is_subscribed_to(&self, topic: &str) -> bool {
         let of_pattern = |regex: &ResolvedRegex| regex.topics.iter().any(|t| *t == topic);
         self.names.contains_key(topic) || self.regexes.values().any(of_pattern)
+    }
+
+    /// All topics that members read.
+    pub(crate) fn topics_subscribed(&self) -> HashSet<&Str> {
+        self.names.keys().chain(self.regexes.values().flat_map(|regex| &regex.topics)).collect()
     }
 
     /// Whether a classic member with these protocols fits: every other one knows one of them

@@ -305,8 +305,9 @@ impl GroupShard {
         let Some(group) = self.consumer_groups.get(group_id) else { return Vec::new() };
         let retention = (wall, self.offset_limits.retention_ms);
         let mut records = self.offsets.expired(group_id, retention, None);
+        let read = group.topics_subscribed();
         records.retain(|record| match record {
-            Record::Offset { topic, .. } => !group.is_subscribed_to(topic),
+            Record::Offset { topic, .. } => !read.contains(topic),
             _ => true,
         });
         records

@@ -1,5 +1,7 @@
 //! What members, producers and administrators ask about offsets.
 
+use std::collections::HashSet;
+
 use klamm_coordinator::{Ticket, Time};
 use klamm_model::{ErrorCode, PartitionIndex, Timestamp};
 use klamm_stdx::Str;
@@ -10,6 +12,7 @@ use super::{
 };
 use crate::actions::{Actions, Author, Then, Write};
 use crate::classic::{Group, Membership, State};
+use crate::consumer::ConsumerGroup;
 use crate::record::Record;
 use crate::request::Response;
 use crate::shard::GroupShard;
@@ -80,6 +83,7 @@ impl GroupShard {
         let new: Vec<bool> = commit.offsets.iter().map(is_new).collect();
         let wanted = new.iter().filter(|is_new| **is_new).count();
         let mut room = self.room_for_offsets(&group_id, wanted, actions);
+        let mut own_topic = Str::new();
         for (line, is_new) in commit.offsets.into_iter().zip(new) {
             let error = if line.metadata.len() > self.offset_limits.metadata_bytes_max {
                 ErrorCode::OffsetMetadataTooLarge
@@ -94,6 +98,9 @@ impl GroupShard {
                 continue;
             }
             room = room.saturating_sub(usize::from(is_new));
+            if own_topic != line.topic {
+                own_topic = line.topic.detached();
+            }
             let committed = CommittedOffset {
                 offset: line.offset,
                 leader_epoch: line.leader_epoch,
@@ -104,7 +111,7 @@ impl GroupShard {
             };
             records.push(Record::Offset {
                 group_id: group_id.clone(),
-                topic: line.topic.detached(),
+                topic: own_topic.clone(),
                 partition,
                 offset: Some(committed),
             });
@@ -157,11 +164,14 @@ impl GroupShard {
             Ok(classic) => classic,
             Err(code) => return actions.reply(ticket, Response::DeleteOffsets(Err(code))),
         };
+        let read_by_consumers = consumers.map(ConsumerGroup::topics_subscribed).unwrap_or_default();
+        let read = classic.map_or(Some(HashSet::new()), Group::topics_subscribed);
         let mut records = Vec::new();
         let mut results = Vec::new();
+        let mut deleted = HashSet::new();
         for (topic, partitions) in asked {
-            let is_read = classic.is_some_and(|group| group.is_subscribed_to(topic))
-                || consumers.is_some_and(|group| group.is_subscribed_to(topic));
+            let is_read = read_by_consumers.contains(topic)
+                || read.as_ref().is_none_or(|topics| topics.contains(topic));
             for partition in partitions {
                 let error =
                     if is_read { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };
@@ -170,7 +180,7 @@ impl GroupShard {
                     partition: *partition,
                     error,
                 });
-                if !is_read {
+                if !is_read && deleted.insert((topic, *partition)) {
                     records.extend(self.offsets.tombstone_of(group_id, topic, *partition));
                 }
             }
@@ -180,8 +190,7 @@ impl GroupShard {
             return actions.read(ticket, committed);
         }
         let failed = Response::DeleteOffsets(Err(ErrorCode::CoordinatorNotAvailable));
-        let (committed, failed) = (Box::new(committed), Box::new(failed));
-        actions.write(records, Then::Reply { ticket, committed, failed });
+        actions.write_tombstones((records, Vec::new()), ticket, (committed, failed));
     }
 }
 

@@ -92,3 +92,21 @@ fn a_group_of_another_type_than_consumers_works_the_same() {
         None => panic!("the group is there"),
     }
 }
+
+#[test]
+fn a_member_may_know_very_many_protocols() {
+    let mut world = World::new();
+    let known =
+        |n: usize| Protocol { name: format!("p{n:06}").as_str().into(), metadata: Bytes::new() };
+    // The first one twice.
+    let all =
+        |range: std::ops::Range<usize>| range.clone().chain([range.start]).map(known).collect();
+    let a = world.join(JoinRequest { protocols: all(0..100_000), ..joining("a") });
+    assert_eq!(world.joined(a).protocol_name.as_deref(), Some("p000000"));
+    let b = world.join(JoinRequest { protocols: all(50_000..150_000), ..joining("b") });
+    let a = world.shard.group(GROUP).unwrap().members().next().unwrap().member_id.clone();
+    let rejoin = JoinRequest { member_id: a, protocols: all(0..100_000), ..joining("a") };
+    let rejoin = world.join(rejoin);
+    assert_eq!(world.joined(rejoin).protocol_name.as_deref(), Some("p050000"));
+    assert_eq!(world.joined(b).protocol_name.as_deref(), Some("p050000"));
+}

@@ -209,3 +209,53 @@ fn the_offsets_of_a_deleted_topic_go_however_many_they_are() {
     world.commit();
     assert_eq!(world.shard.offsets.len(), 0);
 }
+
+fn delete_offsets(world: &mut World, partitions: Vec<i32>) -> Ticket {
+    let topic = "t".repeat(100).as_str().into();
+    world.send(Request::DeleteOffsets(GROUP.into(), vec![(topic, partitions)]))
+}
+
+/// The codes of the lines, each once; or that of the whole.
+fn deleted(world: &mut World, ticket: Ticket) -> Vec<ErrorCode> {
+    let mut codes: Vec<ErrorCode> = match world.answer(ticket) {
+        Some(Response::DeleteOffsets(Ok(lines))) => lines.into_iter().map(|l| l.error).collect(),
+        Some(Response::DeleteOffsets(Err(code))) => vec![code],
+        other => panic!("no answer to the deletion: {other:?}"),
+    };
+    codes.dedup();
+    codes
+}
+
+#[test]
+fn more_offsets_than_fit_into_a_batch_are_deleted_by_request() {
+    let (mut world, count) = many_offsets();
+    let ticket = delete_offsets(&mut world, (0..count as i32).collect());
+    assert_each_fits(&world, count);
+    assert_eq!(world.answer(ticket), None, "nothing is committed yet");
+    world.commit();
+    assert_eq!(deleted(&mut world, ticket), [ErrorCode::None]);
+    assert_eq!(world.shard.offsets.len(), 0);
+}
+
+#[test]
+fn an_offset_that_is_deleted_many_times_in_a_request_is_written_once() {
+    let (mut world, count) = many_offsets();
+    let ticket = delete_offsets(&mut world, vec![7; 100_000]);
+    let records: usize = world.uncommitted.iter().map(|write| write.records.len()).sum();
+    assert_eq!(records, 1);
+    world.commit();
+    assert_eq!(deleted(&mut world, ticket), [ErrorCode::None]);
+    assert_eq!(world.shard.offsets.len(), count - 1);
+}
+
+#[test]
+fn a_deletion_of_which_a_part_cannot_be_written_is_answered_as_failed() {
+    let (mut world, count) = many_offsets();
+    let ticket = delete_offsets(&mut world, (0..count as i32).collect());
+    let rest = world.uncommitted.split_off(1);
+    world.fail(ErrorCode::KafkaStorageError);
+    assert_eq!(deleted(&mut world, ticket), [ErrorCode::CoordinatorNotAvailable]);
+    world.uncommitted = rest;
+    world.commit();
+    assert_ne!(world.shard.offsets.len(), 0);
+}
