@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use crate::connection::RawConnection;
 use crate::process::Process;
@@ -133,11 +134,13 @@ impl House {
 
     /// A broker that is not fenced is in its own metadata.
     fn wait_for_broker(&self) {
+        let begun = Instant::now();
         wait_until("the broker", WAIT_MAX, || {
             let mut connection = RawConnection::open(self.address).ok()?;
             let answer = connection.ask(&MetadataRequest::default(), 12).ok()?;
             (!answer.brokers.is_empty()).then_some(())
         });
+        println!("a tenant serves after {} ms", begun.elapsed().as_millis());
     }
 
     /// The files of partitions whose names end so.
@@ -200,7 +203,9 @@ fn list(dir: &Path) -> Vec<PathBuf> {
 /// # Panics
 /// If it does not end well, or logged an error.
 pub fn stop(mut process: Process) {
+    let begun = Instant::now();
     let status = process.terminate();
+    println!("a tenant ended after {} ms", begun.elapsed().as_millis());
     let said = process.stderr.all();
     // Java ends with 128 + SIGTERM also in order.
     assert!(matches!(status.code(), Some(0 | 143)), "ended with {status}: {said:#?}");

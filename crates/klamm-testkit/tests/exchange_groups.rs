@@ -152,6 +152,7 @@ struct Ledger<'a> {
 
 impl Ledger<'_> {
     fn write(&mut self, turn: &str, offset: i64) {
+        let start = Instant::now();
         for make in self.makes {
             let name = make.name();
             let mut ended = make.producer(&self.bootstrap, &format!("ended-{name}"));
@@ -182,6 +183,7 @@ impl Ledger<'_> {
             self.ended.push((group, offset));
             self.open.push(Open { producer: open, group: open_group, offset });
         }
+        println!("transactions are written after {} ms", start.elapsed().as_millis());
     }
 
     /// The next tenant knows what was ended, and ends what was open.
