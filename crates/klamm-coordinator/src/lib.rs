@@ -11,6 +11,7 @@
 //!                 COORDINATOR_LOAD_IN_PROGRESS                 NOT_COORDINATOR
 //! ```
 
+mod agenda;
 mod runtime;
 mod seeded_bugs;
 mod shard;

@@ -138,6 +138,12 @@ impl<S: Shard> ShardState<S> {
         self.timeout = self.shard.next_timeout();
     }
 
+    /// Whether [`ShardState::on_high_watermark`] may have something to do.
+    #[must_use]
+    pub fn awaits_commit(&self) -> bool {
+        !self.uncommitted.is_empty() || matches!(self.stage, Stage::Committing(_))
+    }
+
     /// Tells the shard what everybody is told.
     pub fn on_news(&mut self, news: &S::News) {
         self.shard.on_news(news);
@@ -162,7 +168,7 @@ impl<S: Shard> ShardState<S> {
 
     /// Tells the shard of everything that is committed by now.
     pub fn on_high_watermark(&mut self, time: Time) {
-        if self.uncommitted.is_empty() && self.stage == Stage::Active {
+        if !self.awaits_commit() {
             return;
         }
         self.tell_committed(time);

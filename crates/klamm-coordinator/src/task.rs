@@ -1,13 +1,14 @@
 //! The loop of a coordinator's thread.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::future::pending;
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex};
 
 use klamm_env::{Clock, Moment, task};
 use klamm_model::{ErrorCode, PartitionIndex};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::agenda::Agenda;
 use crate::runtime::{Effects, Factory};
 use crate::shard::{PartitionLog, Shard, Time};
 use crate::state::ShardState;
@@ -73,6 +74,7 @@ struct Loop<S: Shard> {
     effects: Effects<S::Effect>,
     shards: BTreeMap<PartitionIndex, ShardState<S>>,
     loading: HashSet<PartitionIndex>,
+    agenda: Agenda,
     /// For shards that come later.
     news: Option<S::News>,
     advanced: Arc<Notify>,
@@ -91,6 +93,7 @@ pub(crate) async fn run<S: Shard>(
         effects,
         shards: BTreeMap::new(),
         loading: HashSet::new(),
+        agenda: Agenda::default(),
         news: None,
         advanced: Arc::default(),
         stopped: false,
@@ -106,6 +109,7 @@ pub(crate) async fn run<S: Shard>(
                 Err(_) => break,
             }
         }
+        this.skip_own_advance().await;
         this.turn();
     }
     std::mem::take(&mut this.shards).into_values().for_each(ShardState::unload);
@@ -121,8 +125,7 @@ impl<S: Shard> Loop<S> {
         if !self.loading.is_empty() {
             return;
         }
-        let next = self.shards.values().filter_map(ShardState::next_timeout).min();
-        let timer = sleep_until(self.clock.now(), next);
+        let timer = sleep_until(self.clock.as_ref(), self.agenda.next_timeout());
         tokio::select! {
             biased;
             command = queue.recv() => match command {
@@ -135,19 +138,33 @@ impl<S: Shard> Loop<S> {
         }
     }
 
+    /// What this thread has appended may be committed at once, and then it has woken itself: the
+    /// turn that comes next sees all that moved until now.
+    async fn skip_own_advance(&self) {
+        tokio::select! {
+            biased;
+            () = self.advanced.notified() => {}
+            () = ready(()) => {}
+        }
+    }
+
     fn on_command(&mut self, command: Command<S>) {
         let time = self.time();
         match command {
             Command::Request { partition, request, reply } => match self.shards.get_mut(&partition)
             {
-                Some(shard) => shard.on_request(time, request, reply),
+                Some(shard) => {
+                    shard.on_request(time, request, reply);
+                    self.agenda.note(partition, shard);
+                }
                 None => drop(reply.send(S::unavailable(ErrorCode::NotCoordinator))),
             },
             Command::RequestAll { request, reply } => {
                 let mut answers = Vec::with_capacity(self.shards.len());
-                for shard in self.shards.values_mut() {
+                for (partition, shard) in &mut self.shards {
                     let (sender, answer) = oneshot::channel();
                     shard.on_request(time, request(), sender);
+                    self.agenda.note(*partition, shard);
                     answers.push(answer);
                 }
                 // Who only tells does not listen.
@@ -163,16 +180,21 @@ impl<S: Shard> Loop<S> {
                 if let Some(old) = self.shards.insert(partition, shard) {
                     old.unload();
                 }
+                self.agenda.forget(partition);
                 self.loading.insert(partition);
             }
             Command::Unload { partition } => {
                 if let Some(shard) = self.shards.remove(&partition) {
                     shard.unload();
                 }
+                self.agenda.forget(partition);
                 self.loading.remove(&partition);
             }
             Command::News(news) => {
-                self.shards.values_mut().for_each(|shard| shard.on_news(&news));
+                for (partition, shard) in &mut self.shards {
+                    shard.on_news(&news);
+                    self.agenda.note(*partition, shard);
+                }
                 self.news = Some(news);
             }
             Command::Stop => self.stopped = true,
@@ -182,20 +204,23 @@ impl<S: Shard> Loop<S> {
     /// Commits, timers and one step of each loading shard.
     fn turn(&mut self) {
         let time = self.time();
-        for shard in self.shards.values_mut() {
+        for partition in self.agenda.due(time.now) {
+            let Some(shard) = self.shards.get_mut(&partition) else { continue };
             shard.on_high_watermark(time);
             shard.on_time(time);
             shard.on_high_watermark(time);
+            self.agenda.note(partition, shard);
         }
         let loading: Vec<PartitionIndex> = self.loading.iter().copied().collect();
         for partition in loading {
             let Some(shard) = self.shards.get_mut(&partition) else { continue };
             match shard.load_some(time) {
                 Ok(()) if shard.is_reading() => continue,
-                Ok(()) => {}
+                Ok(()) => self.agenda.note(partition, shard),
                 Err(error) => {
                     tracing::error!(partition, %error, "a coordinator's log cannot be read: its groups are not served");
                     self.shards.remove(&partition);
+                    self.agenda.forget(partition);
                 }
             }
             self.loading.remove(&partition);
@@ -203,9 +228,9 @@ impl<S: Shard> Loop<S> {
     }
 }
 
-async fn sleep_until(now: Moment, at: Option<Moment>) {
+async fn sleep_until(clock: &dyn Clock, at: Option<Moment>) {
     match at {
-        Some(at) => task::sleep(at.since(now)).await,
+        Some(at) => task::sleep(at.since(clock.now())).await,
         None => pending().await,
     }
 }

@@ -10,6 +10,8 @@ use crate::transaction::{TransactionRecordKey, TransactionRecordValue};
 
 /// The version of every key; where a key would need another, Kafka takes another number.
 const KEY_VERSION: i16 = 0;
+/// Room for what most keys and values take; it is given back at once.
+const FRAME_BYTES: usize = 128;
 
 macro_rules! coordinator_frames {
     ($($key:ident, $value:ident);+) => {$(
@@ -32,10 +34,10 @@ macro_rules! coordinator_frames {
             /// # Errors
             /// A text in it is too long.
             pub fn to_frame(&self) -> Result<Bytes, EncodeError> {
-                let mut w = Writer::new();
+                let mut w = Writer::from_vec(Vec::with_capacity(FRAME_BYTES));
                 w.i16(self.kind());
                 self.encode(&mut w, KEY_VERSION)?;
-                Ok(Bytes::from(w.into_vec()))
+                Ok(Bytes::copy_from_slice(w.as_slice()))
             }
         }
 
@@ -58,10 +60,10 @@ macro_rules! coordinator_frames {
             /// # Errors
             /// The version cannot tell it.
             pub fn to_frame(&self, version: i16) -> Result<Bytes, EncodeError> {
-                let mut w = Writer::new();
+                let mut w = Writer::from_vec(Vec::with_capacity(FRAME_BYTES));
                 w.i16(version);
                 self.encode(&mut w, version)?;
-                Ok(Bytes::from(w.into_vec()))
+                Ok(Bytes::copy_from_slice(w.as_slice()))
             }
         }
     )+};
