@@ -55,12 +55,13 @@ impl Source {
     ) -> Result<ControlFlow<()>, CleanError> {
         let Stretch { segment, mut position, end_offset } = stretch;
         let (size, mut next_offset) = (segment.size(), segment.base_offset);
-        let mut wanted = self.chunk_bytes;
+        // What was read of a batch that the buffer cuts off is not read again.
+        let (mut wanted, mut kept) = (self.chunk_bytes, 0);
         while position < size {
             let len = usize::try_from(size - position).map_or(wanted, |rest| rest.min(wanted));
             self.buffer.resize(len, 0);
-            self.fill(segment, position)?;
-            pace.spend(len as u64).map_err(|_| CleanError::Stopped)?;
+            self.fill(segment, position, kept)?;
+            pace.spend((len - kept) as u64).map_err(|_| CleanError::Stopped)?;
             let (mut used, mut next) = (0, self.chunk_bytes);
             while used < len {
                 let at = position + used as u64;
@@ -89,21 +90,23 @@ impl Source {
                 }
             }
             position += used as u64;
-            wanted = next;
+            self.buffer.copy_within(used.., 0);
+            (wanted, kept) = (next, len - used);
         }
         self.buffer.truncate(self.chunk_bytes);
         self.buffer.shrink_to(self.chunk_bytes);
         Ok(ControlFlow::Continue(()))
     }
 
-    fn fill(&mut self, segment: &Segment, position: u64) -> Result<(), CleanError> {
-        let path = segment.path(LOG_SUFFIX);
-        let read = segment.file().and_then(|file| file.read_at(&mut self.buffer, position));
-        match read {
-            Ok(n) if n == self.buffer.len() => Ok(()),
+    /// Fills the buffer, which begins at `position`, behind what it has.
+    fn fill(&mut self, segment: &Segment, position: u64, kept: usize) -> Result<(), CleanError> {
+        let (into, from) = (&mut self.buffer[kept..], position + kept as u64);
+        let wanted = into.len();
+        match segment.file().and_then(|file| file.read_at(into, from)) {
+            Ok(n) if n == wanted => Ok(()),
             // Only a truncation makes a file shorter than its segment was.
             Ok(_) => Err(CleanError::Disturbed),
-            Err(error) => Err(LogError::io(&path)(error).into()),
+            Err(error) => Err(LogError::io(&segment.path(LOG_SUFFIX))(error).into()),
         }
     }
 

@@ -112,7 +112,7 @@ pub(crate) fn roll(log: &Mutex<Log>) {
 }
 
 #[derive(Debug)]
-struct Fixed;
+pub(crate) struct Fixed;
 
 impl Random for Fixed {
     fn bits(&self) -> u64 {
