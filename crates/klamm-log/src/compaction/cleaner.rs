@@ -186,9 +186,8 @@ impl Cleaner {
         plan: &Assessment,
     ) -> Result<KeyOffsets, CleanError> {
         let (first, end) = (plan.first_dirty_offset, plan.first_uncleanable_offset);
-        let span = u64::try_from(end.0 - first.0).unwrap_or(0);
         let room = (self.options.keys_bytes, self.options.load_factor);
-        let mut keys = KeyOffsets::new(&self.secret, span, room);
+        let mut keys = KeyOffsets::new(&self.secret, (first, end), room);
         let mut transactions = run.transactions(first, end);
         let dirty = segments.partition_point(|s| s.base_offset <= first).saturating_sub(1);
         for (i, segment) in segments.iter().enumerate().skip(dirty) {
