@@ -10,7 +10,10 @@
 
 use klamm_env::Random;
 use klamm_model::Offset;
+use klamm_records::BatchHeader;
 use twox_hash::XxHash3_128;
+
+use super::superseded::Superseded;
 
 /// Bytes of a slot: the hash, and the offset plus one; 0 is a vacant slot.
 pub(super) const SLOT_BYTES: u64 = 24;
@@ -24,6 +27,9 @@ const SLOTS_MIN: u64 = 64;
 const SLOTS_FIRST: usize = 1 << 16;
 /// At this part, `.0 / .1`, a table grows while it may: beyond, searches become long.
 const GROWTH_LOAD: (usize, usize) = (2, 3);
+/// Of the bytes for the table, this part at most is for what is superseded: a bit for each of 33
+/// million records with the 128 MB of `log.cleaner.dedupe.buffer.size`.
+const SUPERSEDED_SHARE: u64 = 32;
 
 type Slot = [u64; 3];
 const VACANT: Slot = [0; 3];
@@ -72,6 +78,7 @@ pub(super) struct KeyOffsets {
     len: usize,
     len_max: usize,
     latest_offset: Offset,
+    superseded: Superseded,
 }
 
 impl KeyOffsets {
@@ -83,8 +90,10 @@ impl KeyOffsets {
         (bytes_max, load_factor): (u64, f64),
     ) -> Self {
         let span = u64::try_from(end.0 - first.0).unwrap_or(0);
+        let superseded = Superseded::new(first, span, bytes_max / SUPERSEDED_SHARE);
+        let slots_max = (bytes_max - superseded.bytes()) / SLOT_BYTES;
         // Twice the room that is needed, where there is room: short searches.
-        let slots_max = span.saturating_mul(2).max(SLOTS_MIN).min(bytes_max / SLOT_BYTES).max(1);
+        let slots_max = span.saturating_mul(2).max(SLOTS_MIN).min(slots_max).max(1);
         let slots_max = usize::try_from(slots_max).expect("a table fits into the address space");
         // One slot stays vacant, so that every search ends.
         let len_max = ((slots_max as f64 * load_factor) as usize).min(slots_max - 1);
@@ -95,6 +104,7 @@ impl KeyOffsets {
             len: 0,
             len_max,
             latest_offset: Offset(-1),
+            superseded,
         }
     }
 
@@ -152,7 +162,9 @@ impl KeyOffsets {
     #[inline]
     pub(super) fn put(&mut self, hash: u128, offset: Offset) -> Result<(), Full> {
         let (mut at, is_known) = self.find(hash);
-        if !is_known {
+        if is_known {
+            self.superseded.note(offset_in(&self.slots[at]));
+        } else {
             if self.len >= self.len_max {
                 return Err(Full);
             }
@@ -211,6 +223,17 @@ impl KeyOffsets {
     /// All up to and with this offset was put in; -1 before the first.
     pub(super) fn latest_offset(&self) -> Offset {
         self.latest_offset
+    }
+
+    /// Whether it is known of every record of a batch if it is [superseded](Self::superseded), so
+    /// that its key need not be asked for.
+    pub(super) fn has_decided(&self, batch: &BatchHeader) -> bool {
+        batch.last_offset() <= self.latest_offset && self.superseded.covers(batch)
+    }
+
+    /// The records that a newer one of their key has come after.
+    pub(super) fn superseded(&self) -> &Superseded {
+        &self.superseded
     }
 
     /// What lies up to `offset` was looked at.
@@ -281,7 +304,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_full_table_takes_no_new_key_but_newer_offsets_of_known_ones() {
-        let bytes = SLOT_BYTES * 100;
+        let bytes = SLOT_BYTES * 100 + 72;
         let span = (Offset(0), Offset(1 << 30));
         let mut keys = KeyOffsets::new(&secret(2), span, (bytes, 0.5));
         for key in 0..50_i64 {
@@ -327,7 +350,7 @@ pub(super) mod tests {
         let bytes = (3 << 20) - SLOT_BYTES;
         let mut keys = KeyOffsets::new(&secret(5), span, (bytes, 0.9));
         let taken =
-            |keys: &KeyOffsets| keys.slots.capacity() as u64 * SLOT_BYTES;
+            |keys: &KeyOffsets| keys.slots.capacity() as u64 * SLOT_BYTES + keys.superseded.bytes();
         assert!(taken(&keys) <= bytes);
         assert_eq!(keys.slots.len(), keys.slots_max, "it cannot double");
         let mut keys_of_more = KeyOffsets::new(&secret(5), span, (bytes * 8, 0.9));
@@ -341,6 +364,17 @@ pub(super) mod tests {
         }
         assert!(taken(&keys) <= bytes);
         assert!(offset as u64 >= bytes * 9 / 10 * 31 / 32 / SLOT_BYTES - 1, "{offset}");
+    }
+
+    #[test]
+    fn a_record_is_superseded_when_a_newer_one_of_its_key_is_put() {
+        let mut keys = KeyOffsets::new(&secret(6), (Offset(10), Offset(100)), (1 << 20, 0.9));
+        put(&mut keys, b"a", 10).unwrap();
+        put(&mut keys, b"b", 11).unwrap();
+        assert!(!keys.superseded().has(Offset(10)));
+        put(&mut keys, b"a", 12).unwrap();
+        let superseded = |offset| keys.superseded().has(Offset(offset));
+        assert_eq!([10, 11, 12].map(superseded), [true, false, false]);
     }
 
     #[test]
