@@ -345,6 +345,18 @@ fn learn_batch(
     Ok(ControlFlow::Continue(()))
 }
 
+/// Gives back as much of the page cache as the next segment will take, from replaced segments, that
+/// nobody begins to read any more: memory that is in use already is cheaper than new memory.
+fn forget_cached(replaced: &[Arc<Segment>], mut bytes: u64) {
+    for segment in replaced {
+        let part = bytes.min(segment.size());
+        if let Some(file) = segment.open_file().filter(|_| part > 0) {
+            file.forget_cached(0, part);
+        }
+        bytes -= part;
+    }
+}
+
 fn no_room(options: &CleanerOptions, segment: &Segment) -> CleanError {
     let what = format!(
         "the table of keys has {} bytes and no room for a single key; raise log.cleaner.dedupe.buffer.size or lower log.cleaner.threads",
@@ -418,7 +430,7 @@ impl<L: LogOwner> Run<'_, L> {
     fn swap(
         &self,
         group: &[Arc<Segment>],
-        ((target, _), aborted): ((Target, u64), Vec<AbortedTransaction>),
+        ((target, bytes_after), aborted): ((Target, u64), Vec<AbortedTransaction>),
         wall: Timestamp,
     ) -> Result<(), CleanError> {
         let new = target.finish(&aborted)?;
@@ -431,6 +443,7 @@ impl<L: LogOwner> Run<'_, L> {
         self.made(self.owner.with_log(|log| log.publish_swap(wall)))?;
         self.sync_dir()?;
         self.owner.with_log(Log::finish_swap)?;
+        forget_cached(group, bytes_after);
         Ok(())
     }
 
