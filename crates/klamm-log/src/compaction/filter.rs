@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use klamm_model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use klamm_records::{BatchHeader, BatchView, ControlRecordType, RecordsError, Scratch};
 
+use super::extents::Extent;
 use super::keys::KeyOffsets;
 use super::rewrite::{RewriteError, Rewriter, Survivors, write_empty};
 use super::survival::Walk;
@@ -50,6 +51,22 @@ pub(super) struct Rules {
     pub(super) last_records: HashMap<ProducerId, LastRecord>,
 }
 
+impl Rules {
+    /// See [`Filter::needed`].
+    fn needed_batches(&self) -> Option<Vec<Offset>> {
+        let mut needed = Vec::new();
+        for known in self.last_records.values() {
+            match known.data {
+                LastData::Nothing => {}
+                LastData::At { last, stable } => needed.extend([last, stable]),
+                LastData::Any => return None,
+            }
+        }
+        needed.sort_unstable();
+        Some(needed)
+    }
+}
+
 /// What was seen and kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -57,7 +74,7 @@ pub(super) struct Seen {
     pub(super) records_kept: u64,
     /// Records without a key: a compacted topic has no place for them.
     pub(super) without_key: u64,
-    /// Batches that are not what they were, or no more.
+    /// Batches, or extents of them, that are not what they were, or no more.
     pub(super) batches_changed: u64,
 }
 
@@ -74,6 +91,8 @@ pub(super) enum IfEmpty {
 pub(super) struct Filter<'a> {
     rules: &'a Rules,
     keys: &'a KeyOffsets,
+    /// The last offsets of the batches that producers need, in order; `None` if any may be needed.
+    needed: Option<Vec<Offset>>,
     pub(super) transactions: Transactions,
     pub(super) seen: Seen,
     survivors: Survivors,
@@ -86,12 +105,30 @@ impl<'a> Filter<'a> {
         Self {
             rules,
             keys,
+            needed: rules.needed_batches(),
             transactions,
             seen: Seen::default(),
             survivors: Survivors::default(),
             rewriter: Rewriter::default(),
             scratch: Scratch::default(),
         }
+    }
+
+    /// Passes over an extent if nothing of it stays, whatever else is in it.
+    pub(super) fn skip(&mut self, extent: &Extent) -> bool {
+        let last_offset = extent.next_offset.plus(-1);
+        let is_needed = self.needed.as_ref().is_none_or(|needed| {
+            let next = needed.partition_point(|offset| *offset < extent.first_offset);
+            needed.get(next).is_some_and(|offset| *offset <= last_offset)
+        });
+        let count = self.keys.superseded().count_between(extent.first_offset, last_offset);
+        let is_skipped =
+            !is_needed && last_offset <= self.keys.latest_offset() && count == extent.record_count;
+        if is_skipped {
+            self.seen.records_read += extent.record_count;
+            self.seen.batches_changed += 1;
+        }
+        is_skipped
     }
 
     /// Appends what stays of `batch` to `out`.

@@ -4,6 +4,7 @@
 //! ```text
 //! plan      which part of a log is dirty, which log is the filthiest, which segments become one
 //! keys      the last offset of each key of the dirty part, and which records are superseded
+//! extents   where their batches lie: what is superseded as a whole is not read again
 //! filter    a batch in, its survivors out; survival says which records those are, transactions
 //!           what an aborted one leaves behind
 //! ─────────────────────────────── above decides, below does ──────────────────────────────────
@@ -12,6 +13,7 @@
 //! ```
 
 mod cleaner;
+mod extents;
 mod filter;
 mod keys;
 mod plan;

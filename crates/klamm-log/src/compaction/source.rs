@@ -28,10 +28,21 @@ pub(super) struct Placed<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stretch<'a> {
     pub(super) segment: &'a Segment,
-    /// Where its first batch is.
+    /// Where its first batch is, and where its last one ends.
     pub(super) position: u64,
+    pub(super) end: u64,
+    /// No batch begins before this offset.
+    pub(super) first_offset: Offset,
     /// Where the next segment begins.
     pub(super) end_offset: Offset,
+}
+
+impl<'a> Stretch<'a> {
+    /// All of a segment.
+    pub(super) fn whole(segment: &'a Segment, end_offset: Offset) -> Self {
+        let (first_offset, end) = (segment.base_offset, segment.size());
+        Self { segment, position: 0, end, first_offset, end_offset }
+    }
 }
 
 /// The buffer.
@@ -53,12 +64,13 @@ impl Source {
         pace: &mut dyn Pace,
         each: &mut dyn FnMut(&Placed<'_>) -> Result<ControlFlow<()>, CleanError>,
     ) -> Result<ControlFlow<()>, CleanError> {
-        let Stretch { segment, mut position, end_offset } = stretch;
-        let (size, mut next_offset) = (segment.size(), segment.base_offset);
+        let Stretch { segment, mut position, end, first_offset: mut next_offset, end_offset } =
+            stretch;
+        let size = segment.size();
         // What was read of a batch that the buffer cuts off is not read again.
         let (mut wanted, mut kept) = (self.chunk_bytes, 0);
-        while position < size {
-            let len = usize::try_from(size - position).map_or(wanted, |rest| rest.min(wanted));
+        while position < end {
+            let len = usize::try_from(end - position).map_or(wanted, |rest| rest.min(wanted));
             self.buffer.resize(len, 0);
             self.fill(segment, position, kept)?;
             pace.spend((len - kept) as u64).map_err(|_| CleanError::Stopped)?;
@@ -68,7 +80,7 @@ impl Source {
                 let batch = match BatchView::parse(&self.buffer[used..]) {
                     Ok(batch) => batch,
                     Err(BatchError::Short { needed, .. }) => {
-                        next = self.larger(segment, (at, needed), used)?;
+                        next = self.larger(stretch, (at, needed), used)?;
                         break;
                     }
                     Err(error) => return Err(corrupt(segment, at, &error)),
@@ -113,13 +125,13 @@ impl Source {
     /// How much to read so that the batch at `at`, cut off by the buffer, is whole.
     fn larger(
         &self,
-        segment: &Segment,
+        stretch: Stretch<'_>,
         (at, needed): (u64, u64),
         used: usize,
     ) -> Result<usize, CleanError> {
-        if needed > segment.size() - at {
+        if needed > stretch.end - at {
             let available = self.buffer.len() - used;
-            return Err(corrupt(segment, at, &BatchError::Short { needed, available }));
+            return Err(corrupt(stretch.segment, at, &BatchError::Short { needed, available }));
         }
         let whole = BatchHeader::parse(&self.buffer[used..]).map_or(0, |h| h.size_in_bytes());
         Ok(whole.max(self.chunk_bytes))

@@ -57,9 +57,12 @@ impl Superseded {
 
     /// How many there are in a batch.
     pub(super) fn count(&self, header: &BatchHeader) -> u64 {
-        let (Some(first), Some(last)) =
-            (self.place(header.base_offset), self.place(header.last_offset()))
-        else {
+        self.count_between(header.base_offset, header.last_offset())
+    }
+
+    /// How many there are from `first_offset` to `last_offset`; 0 if either is outside.
+    pub(super) fn count_between(&self, first_offset: Offset, last_offset: Offset) -> u64 {
+        let (Some(first), Some(last)) = (self.place(first_offset), self.place(last_offset)) else {
             return 0;
         };
         let (from, to) = ((first / WORD_BITS) as usize, (last / WORD_BITS) as usize);
