@@ -11,9 +11,8 @@ pub const U64_BYTES_MAX: usize = 10;
 #[inline]
 #[must_use]
 pub fn read_u32(input: &[u8]) -> Option<(u32, usize)> {
-    let first = *input.first()?;
-    if first < 0x80 {
-        return Some((u32::from(first), 1));
+    if let Some((value, n)) = read_short(input) {
+        return Some((value, n));
     }
     let (value, n) = read_long(input, U32_BYTES_MAX)?;
     u32::try_from(value).ok().map(|value| (value, n))
@@ -23,9 +22,8 @@ pub fn read_u32(input: &[u8]) -> Option<(u32, usize)> {
 #[inline]
 #[must_use]
 pub fn read_u64(input: &[u8]) -> Option<(u64, usize)> {
-    let first = *input.first()?;
-    if first < 0x80 {
-        return Some((u64::from(first), 1));
+    if let Some((value, n)) = read_short(input) {
+        return Some((u64::from(value), n));
     }
     read_long(input, U64_BYTES_MAX)
 }
@@ -44,6 +42,19 @@ pub fn read_i64(input: &[u8]) -> Option<(i64, usize)> {
     read_u64(input).map(|(value, n)| ((value >> 1) as i64 ^ -((value & 1) as i64), n))
 }
 
+/// A value of one or two bytes: nearly all that a record holds.
+#[inline]
+fn read_short(input: &[u8]) -> Option<(u32, usize)> {
+    match *input {
+        [first, ..] if first < 0x80 => Some((u32::from(first), 1)),
+        [first, second, ..] if second < 0x80 => {
+            Some((u32::from(first & 0x7f) | u32::from(second) << 7, 2))
+        }
+        _ => None,
+    }
+}
+
+#[inline(never)]
 fn read_long(input: &[u8], bytes_max: usize) -> Option<(u64, usize)> {
     let mut value = 0_u64;
     for (i, byte) in input.iter().take(bytes_max).enumerate() {
@@ -119,6 +130,9 @@ mod tests {
         check_i64(-1, &[1]);
         check_i64(1, &[2]);
         check_i64(63, &[0x7e]);
+        check_i64(8191, &[0xfe, 0x7f]);
+        check_i64(-8192, &[0xff, 0x7f]);
+        check_i64(8192, &[0x80, 0x80, 1]);
         check_i64(-64, &[0x7f]);
         check_i64(64, &[0x80, 1]);
         check_i64(i64::MAX, &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use klamm_model::{Offset, Timestamp};
 
+use super::extents::Extents;
 use super::filter::{Filter, IfEmpty, Rules, Seen, control};
 use super::keys::{AT_ONCE, Full, KeyOffsets, KeySecret};
 use super::plan::{Assessment, Joinable, group};
@@ -100,8 +101,6 @@ pub struct CleanReport {
     pub bytes_before: u64,
     /// Bytes of what took their place.
     pub bytes_after: u64,
-    /// Bytes read and written.
-    pub bytes_moved: u64,
     /// Records in the segments.
     pub records_before: u64,
     /// Records that stayed.
@@ -112,6 +111,11 @@ pub struct CleanReport {
     pub keys_utilization: f64,
 }
 
+/// Of the bytes for the table of keys, this part at most is for extents.
+const EXTENTS_SHARE: u64 = 32;
+/// So many extents are as large as the buffers together: fewer bytes are not worth a read.
+const EXTENTS_IN_BUFFERS: usize = 32;
+
 /// Cleans logs, one after another.
 #[derive(Debug)]
 pub struct Cleaner {
@@ -119,6 +123,12 @@ pub struct Cleaner {
     options: CleanerOptions,
     source: Source,
     scratch: Scratch,
+}
+
+/// What a run knows of the dirty part.
+struct Learned {
+    keys: KeyOffsets,
+    extents: Extents,
 }
 
 /// One run.
@@ -168,12 +178,13 @@ impl Cleaner {
         for segment in &segments {
             segment.file().map_err(LogError::io(&log.dir))?;
         }
-        let keys = self.learn(&mut run, &segments, plan)?;
+        let learned = self.learn(&mut run, &segments, plan)?;
+        let keys = &learned.keys;
         run.report.keys_utilization = keys.utilization();
         run.report.cleaned_to = keys.latest_offset().plus(1);
         let within = segments.partition_point(|s| s.base_offset < run.report.cleaned_to);
         run.make_durable(plan)?;
-        self.rewrite(&mut run, &segments[..within], &keys)?;
+        self.rewrite(&mut run, &segments[..within], &learned)?;
         run.note_cleaned()?;
         Ok(run.report)
     }
@@ -184,11 +195,13 @@ impl Cleaner {
         run: &mut Run<'_, L>,
         segments: &[Arc<Segment>],
         plan: &Assessment,
-    ) -> Result<KeyOffsets, CleanError> {
+    ) -> Result<Learned, CleanError> {
         let (first, end) = (plan.first_dirty_offset, plan.first_uncleanable_offset);
-        let span = u64::try_from(end.0 - first.0).unwrap_or(0);
-        let room = (self.options.keys_bytes, self.options.load_factor);
-        let mut keys = KeyOffsets::new(&self.secret, span, room);
+        let bytes = self.options.keys_bytes;
+        let extent_bytes = (self.options.io_bytes / EXTENTS_IN_BUFFERS) as u64;
+        let mut extents = Extents::new(extent_bytes, bytes / EXTENTS_SHARE);
+        let room = (bytes - extents.bytes_max(), self.options.load_factor);
+        let mut keys = KeyOffsets::new(&self.secret, (first, end), room);
         let mut transactions = run.transactions(first, end);
         let dirty = segments.partition_point(|s| s.base_offset <= first).saturating_sub(1);
         for (i, segment) in segments.iter().enumerate().skip(dirty) {
@@ -198,8 +211,11 @@ impl Cleaner {
             };
             let scratch = &mut self.scratch;
             let end_offset = segments.get(i + 1).map_or(end, |next| next.base_offset);
-            let stretch = Stretch { segment, position, end_offset };
+            let stretch = Stretch { position, ..Stretch::whole(segment, end_offset) };
             let walked = self.source.walk(stretch, &mut *run.pace, &mut |placed| {
+                if placed.batch.base_offset >= first {
+                    extents.note(placed);
+                }
                 learn_batch((&mut keys, first), &mut transactions, scratch, placed)
                     .map_err(|e| corrupt(segment, placed.position, &e))
             })?;
@@ -212,24 +228,24 @@ impl Cleaner {
             // What compaction took before is no gap.
             keys.advance(end_offset.plus(-1));
         }
-        Ok(keys)
+        Ok(Learned { keys, extents })
     }
 
     fn rewrite<L: LogOwner>(
         &mut self,
         run: &mut Run<'_, L>,
         segments: &[Arc<Segment>],
-        keys: &KeyOffsets,
+        learned: &Learned,
     ) -> Result<(), CleanError> {
         let Some(first) = segments.first() else { return Ok(()) };
         let transactions = run.transactions(first.base_offset, Offset(i64::MAX));
         let rules = std::mem::take(&mut run.rules);
-        let mut filter = Filter::new(&rules, keys, transactions);
+        let mut filter = Filter::new(&rules, &learned.keys, transactions);
         let mut rest = segments;
         for n in run.groups(segments)? {
             let (group, others) = rest.split_at(n);
             rest = others;
-            let written = self.write_group(run, group, &mut filter);
+            let written = self.write_group(run, group, (&mut filter, &learned.extents));
             let written = match written {
                 Ok(Some(new)) => {
                     let aborted = filter.transactions.take_kept();
@@ -250,7 +266,7 @@ impl Cleaner {
         &mut self,
         run: &mut Run<'_, L>,
         group: &[Arc<Segment>],
-        filter: &mut Filter<'_>,
+        (filter, extents): (&mut Filter<'_>, &Extents),
     ) -> Result<Option<(Target, u64)>, CleanError> {
         let sizes = (self.options.io_bytes / 2, run.log.config.index_interval_bytes);
         let (log, base_offset) = (run.log, group[0].base_offset);
@@ -260,19 +276,19 @@ impl Cleaner {
         for (i, segment) in group.iter().enumerate() {
             let is_last_segment = i + 1 == group.len();
             let mut written = 0;
-            let end_offset = run.end_of(group, i);
-            let stretch = Stretch { segment, position: 0, end_offset };
-            let walked = self.source.walk(stretch, &mut *run.pace, &mut |placed| {
-                let ends_group = is_last_segment && placed.is_last;
-                let if_empty = if ends_group { IfEmpty::Keep } else { IfEmpty::Drop };
-                written += target.append(|out| {
-                    filter
-                        .filter(&placed.batch, if_empty, out)
-                        .map_err(|error| corrupt(segment, placed.position, &error))
+            for stretch in stretches(segment, run.end_of(group, i), (filter, extents)) {
+                let walked = self.source.walk(stretch, &mut *run.pace, &mut |placed| {
+                    let ends_group = is_last_segment && placed.is_last;
+                    let if_empty = if ends_group { IfEmpty::Keep } else { IfEmpty::Drop };
+                    written += target.append(|out| {
+                        filter
+                            .filter(&placed.batch, if_empty, out)
+                            .map_err(|error| corrupt(segment, placed.position, &error))
+                    })?;
+                    Ok(ControlFlow::Continue(()))
                 })?;
-                Ok(ControlFlow::Continue(()))
-            })?;
-            debug_assert!(walked.is_continue());
+                debug_assert!(walked.is_continue());
+            }
             run.pace.spend(written).map_err(|_| CleanError::Stopped)?;
             bytes_before += segment.size();
             bytes_after += written;
@@ -292,11 +308,32 @@ impl CleanReport {
     fn add(&mut self, before: u64, after: u64, (seen_before, seen): (&Seen, &Seen)) {
         self.bytes_before += before;
         self.bytes_after += after;
-        self.bytes_moved += before + after;
         self.records_before += seen.records_read - seen_before.records_read;
         self.records_after += seen.records_kept - seen_before.records_kept;
         self.without_key += seen.without_key - seen_before.without_key;
     }
+}
+
+/// What of a segment is to be read again.
+fn stretches<'a>(
+    segment: &'a Segment,
+    end_offset: Offset,
+    (filter, extents): (&mut Filter<'_>, &Extents),
+) -> Vec<Stretch<'a>> {
+    let mut found = Vec::new();
+    let mut rest = Stretch::whole(segment, end_offset);
+    for extent in extents.plain_between(segment.base_offset, end_offset) {
+        // A segment's last batch may have to stay, without records.
+        if extent.end == segment.size() || !filter.skip(extent) {
+            continue;
+        }
+        if rest.position < extent.position {
+            found.push(Stretch { end: extent.position, ..rest });
+        }
+        rest = Stretch { position: extent.end, first_offset: extent.next_offset, ..rest };
+    }
+    found.push(rest);
+    found
 }
 
 /// Puts a batch's keys into the table; breaks off when that is full.
@@ -344,6 +381,18 @@ fn learn_batch(
         keys.advance(batch.last_offset());
     }
     Ok(ControlFlow::Continue(()))
+}
+
+/// Gives back as much of the page cache as the next segment will take, from replaced segments, that
+/// nobody begins to read any more: memory that is in use already is cheaper than new memory.
+fn forget_cached(replaced: &[Arc<Segment>], mut bytes: u64) {
+    for segment in replaced {
+        let part = bytes.min(segment.size());
+        if let Some(file) = segment.open_file().filter(|_| part > 0) {
+            file.forget_cached(0, part);
+        }
+        bytes -= part;
+    }
 }
 
 fn no_room(options: &CleanerOptions, segment: &Segment) -> CleanError {
@@ -419,7 +468,7 @@ impl<L: LogOwner> Run<'_, L> {
     fn swap(
         &self,
         group: &[Arc<Segment>],
-        ((target, _), aborted): ((Target, u64), Vec<AbortedTransaction>),
+        ((target, bytes_after), aborted): ((Target, u64), Vec<AbortedTransaction>),
         wall: Timestamp,
     ) -> Result<(), CleanError> {
         let new = target.finish(&aborted)?;
@@ -432,6 +481,7 @@ impl<L: LogOwner> Run<'_, L> {
         self.made(self.owner.with_log(|log| log.publish_swap(wall)))?;
         self.sync_dir()?;
         self.owner.with_log(Log::finish_swap)?;
+        forget_cached(group, bytes_after);
         Ok(())
     }
 

@@ -10,13 +10,12 @@
 use std::collections::HashMap;
 
 use klamm_model::{Offset, ProducerEpoch, ProducerId, Timestamp};
-use klamm_records::{
-    BatchHeader, BatchView, ControlRecordType, RawRecord, RawRecords, RecordsError, Scratch,
-    TimestampType,
-};
+use klamm_records::{BatchHeader, BatchView, ControlRecordType, RecordsError, Scratch};
 
-use super::keys::{AT_ONCE, KeyOffsets};
+use super::extents::Extent;
+use super::keys::KeyOffsets;
 use super::rewrite::{RewriteError, Rewriter, Survivors, write_empty};
+use super::survival::Walk;
 use super::transactions::{Control, Need, Transactions};
 use crate::seeded_bugs::{SeededBug, is_seeded};
 
@@ -52,6 +51,22 @@ pub(super) struct Rules {
     pub(super) last_records: HashMap<ProducerId, LastRecord>,
 }
 
+impl Rules {
+    /// See [`Filter::needed`].
+    fn needed_batches(&self) -> Option<Vec<Offset>> {
+        let mut needed = Vec::new();
+        for known in self.last_records.values() {
+            match known.data {
+                LastData::Nothing => {}
+                LastData::At { last, stable } => needed.extend([last, stable]),
+                LastData::Any => return None,
+            }
+        }
+        needed.sort_unstable();
+        Some(needed)
+    }
+}
+
 /// What was seen and kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -59,7 +74,7 @@ pub(super) struct Seen {
     pub(super) records_kept: u64,
     /// Records without a key: a compacted topic has no place for them.
     pub(super) without_key: u64,
-    /// Batches that are not what they were, or no more.
+    /// Batches, or extents of them, that are not what they were, or no more.
     pub(super) batches_changed: u64,
 }
 
@@ -76,6 +91,8 @@ pub(super) enum IfEmpty {
 pub(super) struct Filter<'a> {
     rules: &'a Rules,
     keys: &'a KeyOffsets,
+    /// The last offsets of the batches that producers need, in order; `None` if any may be needed.
+    needed: Option<Vec<Offset>>,
     pub(super) transactions: Transactions,
     pub(super) seen: Seen,
     survivors: Survivors,
@@ -88,12 +105,30 @@ impl<'a> Filter<'a> {
         Self {
             rules,
             keys,
+            needed: rules.needed_batches(),
             transactions,
             seen: Seen::default(),
             survivors: Survivors::default(),
             rewriter: Rewriter::default(),
             scratch: Scratch::default(),
         }
+    }
+
+    /// Passes over an extent if nothing of it stays, whatever else is in it.
+    pub(super) fn skip(&mut self, extent: &Extent) -> bool {
+        let last_offset = extent.next_offset.plus(-1);
+        let is_needed = self.needed.as_ref().is_none_or(|needed| {
+            let next = needed.partition_point(|offset| *offset < extent.first_offset);
+            needed.get(next).is_some_and(|offset| *offset <= last_offset)
+        });
+        let count = self.keys.superseded().count_between(extent.first_offset, last_offset);
+        let is_skipped =
+            !is_needed && last_offset <= self.keys.latest_offset() && count == extent.record_count;
+        if is_skipped {
+            self.seen.records_read += extent.record_count;
+            self.seen.batches_changed += 1;
+        }
+        is_skipped
     }
 
     /// Appends what stays of `batch` to `out`.
@@ -187,11 +222,13 @@ impl<'a> Filter<'a> {
         if_empty: IfEmpty,
         out: &mut Vec<u8>,
     ) -> Result<(), RewriteError> {
+        let walk = Walk::new(batch, self.rules, self.keys);
+        if walk.is_superseded_whole() {
+            self.nothing_left(batch, if_empty, out);
+            return Ok(());
+        }
         let body = self.scratch.decompress(codec(batch)?, batch.body());
         let body = body.map_err(RecordsError::Decompress)?;
-        let append_time = (batch.attributes.timestamp_type() == TimestampType::LogAppendTime)
-            .then_some(batch.max_timestamp);
-        let walk = Walk { header: batch, append_time, rules: self.rules, keys: self.keys };
         let has_tombstones = walk.survivors(body, &mut self.survivors, &mut self.seen)?;
         let count = self.survivors.count;
         self.seen.records_kept += u64::from(count.unsigned_abs());
@@ -226,105 +263,4 @@ pub(super) fn control(batch: &BatchView<'_>) -> Result<Control, RecordsError> {
         Ok(Some(ControlRecordType::Commit)) => Control::Commit,
         _ => Control::Other,
     })
-}
-
-/// A record whose fate is asked for.
-#[derive(Debug, Clone, Copy, Default)]
-struct Question {
-    hash: Option<u128>,
-    offset: Offset,
-    /// Where it is in the body.
-    start: usize,
-    end: usize,
-    timestamp: Timestamp,
-    is_tombstone: bool,
-}
-
-impl Survivors {
-    #[inline]
-    fn add(&mut self, record: &Question) {
-        self.count += 1;
-        self.max_timestamp = self.max_timestamp.max(record.timestamp);
-        match self.ranges.last_mut().filter(|last| last.end == record.start) {
-            Some(last) => last.end = record.end,
-            None => self.ranges.push(record.start..record.end),
-        }
-    }
-}
-
-/// A walk over the records of one batch.
-struct Walk<'a> {
-    header: &'a BatchHeader,
-    /// The time of all records, if it is that of their arrival.
-    append_time: Option<Timestamp>,
-    rules: &'a Rules,
-    keys: &'a KeyOffsets,
-}
-
-impl Walk<'_> {
-    /// Finds the survivors; gives whether a tombstone is among them.
-    fn survivors(
-        &self,
-        body: &[u8],
-        found: &mut Survivors,
-        seen: &mut Seen,
-    ) -> Result<bool, RecordsError> {
-        found.ranges.clear();
-        (found.count, found.max_timestamp) = (0, Timestamp(-1));
-        let (mut at, mut has_tombstones) = (0, false);
-        let mut records = RawRecords::new(body, self.header.record_count);
-        let mut some = [Question::default(); AT_ONCE];
-        loop {
-            let mut n = 0;
-            for record in records.by_ref() {
-                some[n] = self.question(&record?, &mut at);
-                n += 1;
-                if n == AT_ONCE {
-                    break;
-                }
-            }
-            self.keys.touch(some[..n].iter().filter_map(|question| question.hash));
-            for question in &some[..n] {
-                if self.survives(question, seen) {
-                    has_tombstones |= question.is_tombstone;
-                    found.add(question);
-                }
-            }
-            if n < AT_ONCE {
-                return Ok(has_tombstones);
-            }
-        }
-    }
-
-    #[inline]
-    fn question(&self, record: &RawRecord<'_>, at: &mut usize) -> Question {
-        let start = *at;
-        *at += record.bytes.len();
-        let own_time = self.header.base_timestamp.0.wrapping_add(record.timestamp_delta);
-        Question {
-            hash: record.key.map(|key| self.keys.hash(key)),
-            offset: self.header.base_offset.plus(i64::from(record.offset_delta)),
-            start,
-            end: *at,
-            timestamp: self.append_time.unwrap_or(Timestamp(own_time)),
-            is_tombstone: record.is_tombstone,
-        }
-    }
-
-    #[inline]
-    fn survives(&self, question: &Question, seen: &mut Seen) -> bool {
-        if question.offset > self.keys.latest_offset() {
-            return true;
-        }
-        let Some(hash) = question.hash else {
-            seen.without_key += 1;
-            return false;
-        };
-        let is_over = self.header.delete_horizon().is_some_and(|at| at <= self.rules.now)
-            || is_seeded(SeededBug::TombstoneDroppedEarly);
-        if question.is_tombstone && is_over {
-            return false;
-        }
-        self.keys.last_offset(hash).is_none_or(|last| question.offset >= last)
-    }
 }

@@ -3,20 +3,25 @@
 //!
 //! ```text
 //! plan      which part of a log is dirty, which log is the filthiest, which segments become one
-//! keys      the last offset of each key of the dirty part
-//! filter    a batch in, its survivors out; transactions says what an aborted one leaves behind
+//! keys      the last offset of each key of the dirty part, and which records are superseded
+//! extents   where their batches lie: what is superseded as a whole is not read again
+//! filter    a batch in, its survivors out; survival says which records those are, transactions
+//!           what an aborted one leaves behind
 //! ─────────────────────────────── above decides, below does ──────────────────────────────────
 //! source    batches of a segment, checked        target    the segment that replaces a group
 //! cleaner   one log from its first dirty offset  swap      the new segment takes its place
 //! ```
 
 mod cleaner;
+mod extents;
 mod filter;
 mod keys;
 mod plan;
 mod rewrite;
 mod source;
 mod state;
+mod superseded;
+mod survival;
 mod swap;
 mod target;
 mod transactions;

@@ -28,10 +28,21 @@ pub(super) struct Placed<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stretch<'a> {
     pub(super) segment: &'a Segment,
-    /// Where its first batch is.
+    /// Where its first batch is, and where its last one ends.
     pub(super) position: u64,
+    pub(super) end: u64,
+    /// No batch begins before this offset.
+    pub(super) first_offset: Offset,
     /// Where the next segment begins.
     pub(super) end_offset: Offset,
+}
+
+impl<'a> Stretch<'a> {
+    /// All of a segment.
+    pub(super) fn whole(segment: &'a Segment, end_offset: Offset) -> Self {
+        let (first_offset, end) = (segment.base_offset, segment.size());
+        Self { segment, position: 0, end, first_offset, end_offset }
+    }
 }
 
 /// The buffer.
@@ -53,21 +64,23 @@ impl Source {
         pace: &mut dyn Pace,
         each: &mut dyn FnMut(&Placed<'_>) -> Result<ControlFlow<()>, CleanError>,
     ) -> Result<ControlFlow<()>, CleanError> {
-        let Stretch { segment, mut position, end_offset } = stretch;
-        let (size, mut next_offset) = (segment.size(), segment.base_offset);
-        let mut wanted = self.chunk_bytes;
-        while position < size {
-            let len = usize::try_from(size - position).map_or(wanted, |rest| rest.min(wanted));
+        let Stretch { segment, mut position, end, first_offset: mut next_offset, end_offset } =
+            stretch;
+        let size = segment.size();
+        // What was read of a batch that the buffer cuts off is not read again.
+        let (mut wanted, mut kept) = (self.chunk_bytes, 0);
+        while position < end {
+            let len = usize::try_from(end - position).map_or(wanted, |rest| rest.min(wanted));
             self.buffer.resize(len, 0);
-            self.fill(segment, position)?;
-            pace.spend(len as u64).map_err(|_| CleanError::Stopped)?;
+            self.fill(segment, position, kept)?;
+            pace.spend((len - kept) as u64).map_err(|_| CleanError::Stopped)?;
             let (mut used, mut next) = (0, self.chunk_bytes);
             while used < len {
                 let at = position + used as u64;
                 let batch = match BatchView::parse(&self.buffer[used..]) {
                     Ok(batch) => batch,
                     Err(BatchError::Short { needed, .. }) => {
-                        next = self.larger(segment, (at, needed), used)?;
+                        next = self.larger(stretch, (at, needed), used)?;
                         break;
                     }
                     Err(error) => return Err(corrupt(segment, at, &error)),
@@ -89,34 +102,36 @@ impl Source {
                 }
             }
             position += used as u64;
-            wanted = next;
+            self.buffer.copy_within(used.., 0);
+            (wanted, kept) = (next, len - used);
         }
         self.buffer.truncate(self.chunk_bytes);
         self.buffer.shrink_to(self.chunk_bytes);
         Ok(ControlFlow::Continue(()))
     }
 
-    fn fill(&mut self, segment: &Segment, position: u64) -> Result<(), CleanError> {
-        let path = segment.path(LOG_SUFFIX);
-        let read = segment.file().and_then(|file| file.read_at(&mut self.buffer, position));
-        match read {
-            Ok(n) if n == self.buffer.len() => Ok(()),
+    /// Fills the buffer, which begins at `position`, behind what it has.
+    fn fill(&mut self, segment: &Segment, position: u64, kept: usize) -> Result<(), CleanError> {
+        let (into, from) = (&mut self.buffer[kept..], position + kept as u64);
+        let wanted = into.len();
+        match segment.file().and_then(|file| file.read_at(into, from)) {
+            Ok(n) if n == wanted => Ok(()),
             // Only a truncation makes a file shorter than its segment was.
             Ok(_) => Err(CleanError::Disturbed),
-            Err(error) => Err(LogError::io(&path)(error).into()),
+            Err(error) => Err(LogError::io(&segment.path(LOG_SUFFIX))(error).into()),
         }
     }
 
     /// How much to read so that the batch at `at`, cut off by the buffer, is whole.
     fn larger(
         &self,
-        segment: &Segment,
+        stretch: Stretch<'_>,
         (at, needed): (u64, u64),
         used: usize,
     ) -> Result<usize, CleanError> {
-        if needed > segment.size() - at {
+        if needed > stretch.end - at {
             let available = self.buffer.len() - used;
-            return Err(corrupt(segment, at, &BatchError::Short { needed, available }));
+            return Err(corrupt(stretch.segment, at, &BatchError::Short { needed, available }));
         }
         let whole = BatchHeader::parse(&self.buffer[used..]).map_or(0, |h| h.size_in_bytes());
         Ok(whole.max(self.chunk_bytes))

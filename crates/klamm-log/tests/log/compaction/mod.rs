@@ -1,5 +1,6 @@
 //! Compaction through the public door.
 
+mod costs;
 mod crashes;
 mod kafka;
 mod model;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use klamm_log::{CleanError, Log, LogConfig, LogError};
 use klamm_model::{Offset, Timestamp};
-use klamm_records::Codec;
+use klamm_records::{BatchHeader, Codec};
 
 use super::support::*;
 use crate::batches::{NOW, as_disk, clean, dir, path, sync, unclean};
@@ -191,6 +191,23 @@ fn the_last_batch_of_a_producer_stays_so_that_its_sequence_is_known_after_any_cr
     let opened = Mutex::new(opened);
     assert_eq!(append(&opened, &first), 0, "known, and not stored again");
     assert_eq!(append(&opened, &keyed(&[("b", "1")]).by(9, 0, 2)), 4);
+}
+
+#[test]
+fn a_batch_that_a_producer_needs_stays_among_others_that_are_not_even_read_again() {
+    let disk = MemoryDisk::new();
+    let log = log(&disk);
+    let long = "superseded ".repeat(20);
+    append(&log, &keyed(&[("a", &long)]));
+    append(&log, &keyed(&[("a", &long)]).by(9, 0, 0));
+    append(&log, &keyed(&[("a", &long)]));
+    append(&log, &keyed(&[("a", "last")]));
+    roll(&log);
+    clean_at(&log, 0).unwrap();
+    let kept = read(log.lock().unwrap().view());
+    let facts = |(header, _): &(BatchHeader, Vec<Row>)| (header.base_offset.0, header.record_count);
+    assert_eq!(kept.iter().map(facts).collect::<Vec<_>>(), [(1, 0), (3, 1)]);
+    assert_eq!(kept[0].0.last_sequence(), Some(0));
 }
 
 #[test]

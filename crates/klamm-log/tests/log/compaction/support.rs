@@ -112,7 +112,7 @@ pub(crate) fn roll(log: &Mutex<Log>) {
 }
 
 #[derive(Debug)]
-struct Fixed;
+pub(crate) struct Fixed;
 
 impl Random for Fixed {
     fn bits(&self) -> u64 {
@@ -130,7 +130,7 @@ impl Pace for AtOnce {
 }
 
 pub(crate) fn cleaner(keys_bytes: u64) -> Cleaner {
-    let options = CleanerOptions { keys_bytes, load_factor: 0.9, io_bytes: 1 << 16 };
+    let options = CleanerOptions { keys_bytes, load_factor: 0.9, io_bytes: 1 << 12 };
     Cleaner::new(KeySecret::new(&Fixed), options)
 }
 
