@@ -24,6 +24,12 @@ pub enum CoordinatorBug {
     TwoOwners,
     /// What a pattern stood for stays assigned although the topic is gone.
     DeletedTopicAssigned,
+    /// Offsets that could not be written count.
+    RefusedOffsetsCount,
+    /// Whoever waits for an assignment that could not be written goes on waiting.
+    RefusedAssignmentHangs,
+    /// That markers are written, but could not be written down, is forgotten.
+    RefusedCompletionForgotten,
 }
 
 #[cfg(feature = "seeded-bugs")]

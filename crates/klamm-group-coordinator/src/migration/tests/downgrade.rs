@@ -2,6 +2,23 @@
 
 use super::*;
 
+#[test]
+fn a_consumer_group_whose_end_cannot_be_written_goes_on_although_a_classic_member_comes() {
+    let mut world = world(2, "bidirectional");
+    let mut a = Client::new("a");
+    world.join(&mut a, &["t"]);
+    world.send(a.leaves(-1)).unwrap();
+    world.refuses_writes = true;
+    let mut b = Classic::new("b");
+    world.begin_join(&b);
+    assert!(world.shard.group(GROUP).is_none(), "a group is of one protocol");
+    assert_eq!(world.state(), "Empty");
+    world.refuses_writes = false;
+    b.owned = vec![0, 1];
+    world.classic_group(&mut [&mut b]);
+    assert!(world.shard.consumer_group(GROUP).is_none());
+}
+
 /// Two classic members and one of the consumer protocol, settled.
 fn mixed(world: &mut World) -> (Classic, Classic, Client) {
     let (mut a, mut b) = (Classic::new("a"), Classic::new("b"));
