@@ -10,6 +10,7 @@ pub mod groups;
 mod luck;
 mod partition;
 mod queue;
+mod refusals;
 mod trace;
 pub mod transactions;
 
