@@ -3,6 +3,7 @@
 //! `ClassicGroup.fromConsumerGroup`).
 
 use bytes::Bytes;
+use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_metadata::MetadataImage;
 use klamm_model::{GenerationId, Timestamp};
 use klamm_persisted::group::consumer_group_member_metadata_value::{
@@ -63,7 +64,7 @@ pub(crate) fn after_removal(
     let gone = removed.iter().filter_map(|id| group.member(id));
     let gone_classic = gone.filter(|member| member.subscription.is_classic()).count();
     let is_classic = left > 0 && group.classic_count - gone_classic == left;
-    if !is_classic || !fits(left, onto) {
+    if !is_classic || !fits(left, onto) || is_seeded(CoordinatorBug::NeverDowngraded) {
         return None;
     }
     let mut classic = empty(group, onto);

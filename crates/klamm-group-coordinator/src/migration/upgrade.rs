@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
+use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_metadata::MetadataImage;
 use klamm_model::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 use klamm_persisted::group::consumer_group_member_metadata_value::{
@@ -38,7 +39,10 @@ pub(crate) fn upgrade(
     let mut taken = HashSet::new();
     let mut members = Vec::with_capacity(group.members.len());
     for member in group.members() {
-        let (mut told, given) = understood(group, member)?;
+        let (mut told, mut given) = understood(group, member)?;
+        if is_seeded(CoordinatorBug::UpgradeForgetsOwners) {
+            given.partitions.clear();
+        }
         let mut owned = Owned::new();
         add(&mut owned, by_id(given.partitions, image), (epoch, &mut taken));
         let claimed = std::mem::take(&mut told.owned);

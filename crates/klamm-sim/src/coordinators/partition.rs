@@ -303,6 +303,15 @@ impl SimPartition {
         LoadedChunk { entries: new.flat_map(entries).collect(), next_offset: state.high_watermark }
     }
 
+    /// The committed batch that begins at `from`, if there is one.
+    pub(super) fn committed_batch(&self, from: Offset) -> Option<LoadedChunk> {
+        let state = self.lock();
+        let at = state.batches.partition_point(|b| b.header.base_offset < from);
+        let batch =
+            state.batches.get(at).filter(|b| b.header.base_offset < state.high_watermark)?;
+        Some(LoadedChunk { entries: entries(batch), next_offset: batch.header.next_offset() })
+    }
+
     /// How many batches it holds.
     pub(super) fn len(&self) -> usize {
         self.lock().batches.len()

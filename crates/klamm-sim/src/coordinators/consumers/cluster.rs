@@ -82,6 +82,13 @@ impl Cluster {
         this
     }
 
+    /// One topic, for good.
+    pub(in crate::coordinators) fn of(name: &str, partitions: i32) -> Self {
+        let mut this = Self { image: Arc::default(), last_id: 200 };
+        this.create(name, partitions);
+        this
+    }
+
     /// A topic comes, goes, or grows; gives the name of one that went.
     pub(in crate::coordinators) fn change(&mut self, random: &mut Seeded) -> Option<Str> {
         let name = *random.pick(&NAMES);

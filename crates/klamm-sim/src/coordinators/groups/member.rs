@@ -252,6 +252,12 @@ impl Member {
         self.options.commits = self.options.commits.map(|n| n.max(CALM_COMMITS));
     }
 
+    /// It gives everything up and leaves.
+    pub(in crate::coordinators) fn leave(&mut self) {
+        self.positions.clear();
+        self.go_on(Step::Leave);
+    }
+
     /// What it has, as far as it knows.
     pub(in crate::coordinators) fn has(&self) -> impl Iterator<Item = u8> {
         self.positions.keys().copied()

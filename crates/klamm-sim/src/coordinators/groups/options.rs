@@ -106,6 +106,32 @@ impl Options {
         }
     }
 
+    /// What a member needs that only joins, commits and says that it is there.
+    pub(in crate::coordinators) fn of_member(
+        (session_ms, rebalance_ms): (u64, u64),
+        commits: Option<usize>,
+    ) -> Self {
+        Self {
+            members: 1,
+            session_ms,
+            rebalance_ms,
+            retention_ms: i64::MAX,
+            crashes: 0,
+            replacements: 0,
+            zombies: None,
+            fixed: None,
+            loss: None,
+            slowness: None,
+            duplication: None,
+            silence: None,
+            commits,
+            transactions: None,
+            leaves: None,
+            patience: Patience::Long,
+            refusals: 0,
+        }
+    }
+
     /// A shard with the limits of this seed.
     pub(in crate::coordinators) fn shard(&self) -> GroupShard {
         let limits = Limits {
