@@ -461,6 +461,10 @@ impl GroupShard {
         for group in self.groups.values_mut() {
             let ids: Vec<Str> = group.members().map(|m| m.member_id.clone()).collect();
             ids.iter().for_each(|id| group.keep_alive(id, time.now));
+            // It was to rebalance, and nobody has divided the work yet. Nobody waits for that.
+            if group.state() == State::Stable && group.leader_id().is_none() {
+                group.prepare_rebalance(time, &mut Actions::default());
+            }
         }
         self.start_consumer_sessions(time);
         let ids: Vec<Str> =
