@@ -86,6 +86,9 @@ pub(in crate::coordinators) struct Member {
     /// The two epochs that it was told last.
     recent: [i32; 2],
     target: Option<BTreeSet<Partition>>,
+    /// The number of its first request since its application began anew under the same id: the
+    /// coordinator has not heard of that, and takes what it had for what it has.
+    anew_at: u64,
     /// Each partition that is its own as far as the coordinator knows, with the number of its taking.
     takings: BTreeMap<Partition, u64>,
     last_taking: u64,
@@ -110,6 +113,7 @@ impl Member {
             has: BTreeSet::new(),
             beat_at_ms: 0,
             recent: [0; 2],
+            anew_at: 0,
             target: None,
             takings: BTreeMap::new(),
             last_taking: 0,
@@ -211,7 +215,10 @@ impl Member {
         match sent.step {
             Step::Leave(_) => false,
             Step::Fetch => true,
-            Step::Commit => is_recent || sent.under.iter().any(|taking| self.still_has(taking)),
+            Step::Commit => {
+                let is_as_good = sent.under.iter().any(|taking| self.still_has(taking));
+                is_recent || is_as_good || sent.number < self.anew_at
+            }
             Step::Beat => is_recent || sent.epoch == JOIN_EPOCH,
         }
     }
@@ -389,9 +396,12 @@ impl Member {
         match error {
             ErrorCode::FencedMemberEpoch
             | ErrorCode::UnknownMemberId
-            | ErrorCode::GroupIdNotFound
-            // Its application is told, and begins anew.
-            | ErrorCode::UnknownServerError => self.abandon(),
+            | ErrorCode::GroupIdNotFound => self.abandon(),
+            // Its application is told.
+            ErrorCode::UnknownServerError => {
+                self.abandon();
+                self.anew_at = self.number;
+            }
             ErrorCode::StaleMemberEpoch | ErrorCode::UnknownTopicId => self.go_on(Step::Beat),
             ErrorCode::CoordinatorNotAvailable
             | ErrorCode::NotCoordinator
@@ -424,6 +434,10 @@ impl Member {
     ) -> Result<Learned, String> {
         let error = lines.iter().map(|line| line.error).find(|error| !error.is_none());
         if let Some(error) = error {
+            // A classic group has another of its name.
+            if error == ErrorCode::FencedInstanceId {
+                return Ok(Learned::Ends);
+            }
             self.on_error(error)?;
             return Ok(Learned::Nothing);
         }

@@ -265,6 +265,10 @@ impl World {
                 self.is_calm = true;
                 self.log.refuse(None);
                 self.members.iter_mut().for_each(Member::calm_down);
+                // Those that wait for what was lost ask again.
+                for member in self.members.iter().filter(|member| member.is_alive) {
+                    self.queue.put(self.ms + 1, Event::Send(member.index, member.number));
+                }
             }
             Event::End => {}
         }
