@@ -86,6 +86,8 @@ pub(in crate::coordinators) struct Member {
     /// The two epochs that it was told last.
     recent: [i32; 2],
     target: Option<BTreeSet<Partition>>,
+    /// The first epoch of its present life: a group that was over begins anew with the first.
+    first_epoch: i32,
     /// The number of its first request since its application began anew under the same id: the
     /// coordinator has not heard of that, and takes what it had for what it has.
     anew_at: u64,
@@ -113,6 +115,7 @@ impl Member {
             has: BTreeSet::new(),
             beat_at_ms: 0,
             recent: [0; 2],
+            first_epoch: 0,
             anew_at: 0,
             target: None,
             takings: BTreeMap::new(),
@@ -217,7 +220,9 @@ impl Member {
             Step::Fetch => true,
             Step::Commit => {
                 let is_as_good = sent.under.iter().any(|taking| self.still_has(taking));
-                is_recent || is_as_good || sent.number < self.anew_at
+                let is_of_another_life = sent.life != self.life && sent.epoch >= self.first_epoch;
+                let is_anew = sent.number < self.anew_at;
+                is_recent || is_as_good || is_of_another_life || is_anew
             }
             Step::Beat => is_recent || sent.epoch == JOIN_EPOCH,
         }
@@ -365,6 +370,7 @@ impl Member {
         if life != self.life || answer.member_id != self.member_id {
             self.takings.clear();
             self.recent = [0; 2];
+            self.first_epoch = now;
         }
         if now != self.recent[0] {
             self.recent = [now, self.recent[0]];

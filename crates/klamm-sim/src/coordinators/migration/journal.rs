@@ -38,6 +38,8 @@ pub(super) struct Journal {
     now: Standing,
     /// Partitions that classic members took in an older generation are theirs no more.
     valid_from: i32,
+    /// The first epoch in a batch.
+    first_epoch: Option<i32>,
     /// How often each member id was put out of the group.
     lives: BTreeMap<Str, u64>,
     /// Epochs and owners, while the group is of the consumer protocol.
@@ -68,6 +70,7 @@ impl Journal {
     /// A batch is committed.
     pub(super) fn on_batch(&mut self, records: Vec<Record>) -> Result<Became, String> {
         let before = self.now.clone();
+        self.first_epoch = None;
         for record in records {
             self.replay(record)?;
         }
@@ -85,6 +88,11 @@ impl Journal {
         // Nobody is given anything before the first generation after a downgrade.
         if self.now.protocol == Some(Protocol::Classic) && became == Became::Same {
             self.valid_from = self.now.generation;
+        }
+        // Generations of which nothing was written before an upgrade have passed too: a static member
+        // that did not join them is in the group, and has nothing.
+        if let (Became::Upgraded, Some(epoch)) = (became, self.first_epoch) {
+            self.valid_from = self.valid_from.max(epoch);
         }
         if !goes_on && self.now.protocol == Some(Protocol::Consumer) {
             self.valid_from = 0;
@@ -136,6 +144,7 @@ impl Journal {
                 self.now.members.remove(member_id);
             }
             Change::Group(Some(group)) => {
+                self.first_epoch.get_or_insert(group.epoch);
                 self.now.protocol = Some(Protocol::Consumer);
                 self.now.generation = group.epoch;
             }
