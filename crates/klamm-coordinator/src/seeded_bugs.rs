@@ -24,6 +24,16 @@ pub enum CoordinatorBug {
     TwoOwners,
     /// What a pattern stood for stays assigned although the topic is gone.
     DeletedTopicAssigned,
+    /// Offsets that could not be written count.
+    RefusedOffsetsCount,
+    /// Whoever waits for an assignment that could not be written goes on waiting.
+    RefusedAssignmentHangs,
+    /// What members of a classic group have is not known to the group that it becomes.
+    UpgradeForgetsOwners,
+    /// A group of classic members stays one of the consumer protocol.
+    NeverDowngraded,
+    /// That markers are written, but could not be written down, is forgotten.
+    RefusedCompletionForgotten,
 }
 
 #[cfg(feature = "seeded-bugs")]

@@ -7,7 +7,7 @@ use klamm_coordinator::{TransactionEnd, TransactionalProducer};
 use klamm_model::{ErrorCode, GenerationId, Verification};
 use klamm_stdx::Str;
 
-use crate::classic::{Group, Joined};
+use crate::classic::{Group, Joined, Member};
 use crate::migration::Downgrade;
 use crate::record::{GroupSnapshot, Record};
 use crate::request::Response;
@@ -93,6 +93,17 @@ pub enum Then {
         /// The answer if the records are committed.
         joined: Box<Joined>,
     },
+    /// A static member that takes its place again under a new id.
+    Returned {
+        /// The request.
+        ticket: Ticket,
+        /// The group.
+        group_id: Str,
+        /// The answer if the record is committed.
+        joined: Box<Joined>,
+        /// The member as it was before, and stays if the record cannot be written.
+        before: Box<Member>,
+    },
     /// A commit of offsets, with what was refused before anything was written.
     Offsets {
         /// The request.
@@ -169,19 +180,12 @@ impl Actions {
 
     /// Writes the group as it is, for those who load it later.
     pub(crate) fn write_group(&mut self, group: &Group) {
-        self.write(vec![Record::Group(GroupSnapshot::of(group, &[]))], Then::Nothing);
+        self.write_group_then(group, Then::Nothing);
     }
 
-    /// Makes the last write answer a request.
-    pub(crate) fn reply_after_commit(
-        &mut self,
-        ticket: Ticket,
-        committed: Response,
-        failed: Response,
-    ) {
-        let write = self.writes.last_mut().expect("a write was just added");
-        write.then =
-            Then::Reply { ticket, committed: Box::new(committed), failed: Box::new(failed) };
+    /// The same, and something follows.
+    pub(crate) fn write_group_then(&mut self, group: &Group, then: Then) {
+        self.write(vec![Record::Group(GroupSnapshot::of(group, &[]))], then);
     }
 
     /// Writes the group with the leader's assignments; members that it left out get nothing.

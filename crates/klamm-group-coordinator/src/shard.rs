@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use klamm_coordinator::TransactionEnd;
+use klamm_coordinator::{CoordinatorBug, TransactionEnd, is_seeded};
 use klamm_env::Moment;
 use klamm_metadata::MetadataImage;
 use klamm_model::{ErrorCode, ProducerId};
@@ -14,7 +14,7 @@ use crate::bounds::Bounds;
 use crate::classic::{
     Group, Heartbeat, JoinRequest, Joined, Leaver, Limits, State, SyncRequest, Synced,
 };
-use crate::consumer::{ConsumerGroup, ConsumerLimits, Refusal};
+use crate::consumer::{Change, ConsumerGroup, ConsumerLimits, Refusal};
 use crate::offsets::{OffsetLimits, OffsetStore};
 use crate::record::Record;
 use crate::request::{Request, Response};
@@ -333,6 +333,7 @@ impl GroupShard {
                 self.on_classic_joined(time, &group_id, &joined.member_id);
                 actions.reply(ticket, Response::Join(*joined));
             }
+            Then::Returned { ticket, joined, .. } => actions.reply(ticket, Response::Join(*joined)),
             Then::Offsets { ticket, results } => {
                 actions.reply(ticket, Response::CommitOffsets(results));
             }
@@ -351,8 +352,16 @@ impl GroupShard {
             never.group.refuse_waiting(code, actions);
         }
         for record in &write.records {
-            if let Record::Consumer(record) = record {
-                self.look_again(record);
+            if is_seeded(CoordinatorBug::RefusedOffsetsCount) {
+                self.offsets.apply(record);
+            }
+            match record {
+                Record::Consumer(record) if record.change == Change::Group(None) => {
+                    self.never_began(&record.group_id, code, actions);
+                }
+                Record::Consumer(record) => self.look_again(record),
+                Record::Offset { group_id, .. } => self.forget_unused(group_id),
+                Record::Group(_) | Record::GroupTombstone { .. } => {}
             }
         }
         match write.then {
@@ -370,6 +379,13 @@ impl GroupShard {
             Then::Joined { ticket, joined, .. } => {
                 actions.reply(ticket, Response::Join(Joined::refused(code, joined.member_id)));
             }
+            Then::Returned { ticket, group_id, joined, before } => {
+                if let Some(group) = self.groups.get_mut(&group_id) {
+                    group.undo_return(&joined.member_id, *before);
+                }
+                self.enroll(&group_id);
+                actions.reply(ticket, Response::Join(Joined::refused(code, joined.member_id)));
+            }
             Then::Offsets { ticket, mut results } => {
                 results.iter_mut().filter(|r| r.error.is_none()).for_each(|r| r.error = code);
                 actions.reply(ticket, Response::CommitOffsets(results));
@@ -380,6 +396,30 @@ impl GroupShard {
                 }
                 self.enroll(&group_id);
             }
+        }
+    }
+
+    /// A consumer group goes on, since its end could not be written: the classic one that was begun
+    /// in its place never was.
+    fn never_began(&mut self, group_id: &Str, code: ErrorCode, actions: &mut Actions) {
+        if self.consumer_groups.contains_key(group_id)
+            && let Some(mut never) = self.groups.remove(group_id)
+        {
+            never.refuse_waiting(code, actions);
+            self.enroll(group_id);
+        }
+    }
+
+    /// A group that was begun for offsets which could not be written never was.
+    fn forget_unused(&mut self, group_id: &Str) {
+        let is_unused = |group: &Group| {
+            group.state() == State::Empty
+                && group.protocol_type().is_none()
+                && group.pending_members.is_empty()
+        };
+        if self.groups.get(group_id).is_some_and(is_unused) && !self.offsets.contains(group_id) {
+            self.groups.remove(group_id);
+            self.enroll(group_id);
         }
     }
 
@@ -421,6 +461,10 @@ impl GroupShard {
         for group in self.groups.values_mut() {
             let ids: Vec<Str> = group.members().map(|m| m.member_id.clone()).collect();
             ids.iter().for_each(|id| group.keep_alive(id, time.now));
+            // It was to rebalance, and nobody has divided the work yet. Nobody waits for that.
+            if group.state() == State::Stable && group.leader_id().is_none() {
+                group.prepare_rebalance(time, &mut Actions::default());
+            }
         }
         self.start_consumer_sessions(time);
         let ids: Vec<Str> =

@@ -13,6 +13,7 @@
 //! cargo run -p klamm-sim -- transactions 42  a seed of the transaction coordinator's simulation
 //! cargo run -p klamm-sim -- groups 0 20000   many of the classic groups'
 //! cargo run -p klamm-sim -- consumer-groups 0 20000   many of the consumer protocol's groups'
+//! cargo run -p klamm-sim -- migration 0 20000   many of groups' that change their protocol
 //! ```
 
 pub mod campaign;

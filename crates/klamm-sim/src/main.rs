@@ -7,8 +7,8 @@ use klamm_sim::campaign::{self, CompactionTally};
 use klamm_sim::coordinators::Simulation;
 
 const USAGE: &str = "usage: klamm-sim seed N | klamm-sim seeds FROM COUNT\n       \
-     klamm-sim (transactions | groups | consumer-groups) N [COUNT]\n       \
-     klamm-sim hashes (transactions | groups | consumer-groups) FROM COUNT";
+     klamm-sim (transactions | groups | consumer-groups | migration) N [COUNT]\n       \
+     klamm-sim hashes (transactions | groups | consumer-groups | migration) FROM COUNT";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

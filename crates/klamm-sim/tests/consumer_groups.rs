@@ -24,6 +24,7 @@ fn whatever_happens_partitions_have_one_owner_epochs_never_go_back_and_the_group
     println!("{tally:?}");
     assert!(tally.taken > 1_000 && tally.commits > 5_000, "{tally:?} says too little");
     assert!(tally.removed > 200 && tally.crashes > 50, "{tally:?} says too little");
+    assert!(tally.refused > 50, "{tally:?} says too little");
     assert!(tally.expired > 100 && tally.deleted_topics > 50, "{tally:?} says too little");
 }
 

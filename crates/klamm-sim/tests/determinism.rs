@@ -5,7 +5,7 @@ use std::process::Command;
 use klamm_sim::coordinators::Simulation;
 
 /// Seeds of each simulation.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 60;
 
 /// The lines of a process of its own.
 fn in_another_process(simulation: &str) -> String {
@@ -39,6 +39,11 @@ fn a_seed_of_transactions_does_the_same_in_another_process() {
 #[test]
 fn a_seed_of_classic_groups_does_the_same_in_another_process() {
     is_the_same("groups");
+}
+
+#[test]
+fn a_seed_of_migration_does_the_same_in_another_process() {
+    is_the_same("migration");
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn whatever_happens_transactions_are_read_whole_once_or_not_at_all() {
     println!("{tally:?}");
     assert!(tally.committed > 200 && tally.crashes > 40, "{tally:?} says too little");
     assert!(tally.failed_markers > 100 && tally.comebacks > 20, "{tally:?} says too little");
+    assert!(tally.refused > 50, "{tally:?} says too little");
     assert!(tally.drawn.choices() > 40, "{tally:?} says too little");
     assert_eq!(tally.drawn.never(), [] as [String; 0], "never drawn: it says too little");
 }
@@ -85,6 +86,11 @@ fn an_epoch_that_is_used_again_after_a_restart_is_found() {
 #[test]
 fn offsets_of_an_aborted_transaction_that_count_are_found() {
     coordinator_bug_is_found(CoordinatorBug::AbortedOffsetsCount);
+}
+
+#[test]
+fn a_completion_that_could_not_be_written_and_is_not_tried_again_is_found() {
+    coordinator_bug_is_found(CoordinatorBug::RefusedCompletionForgotten);
 }
 
 #[test]

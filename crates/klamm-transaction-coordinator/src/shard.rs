@@ -409,7 +409,9 @@ impl TransactionShard {
         for (id, next) in write.changes {
             match next {
                 Some(next) if next.state.is_idle() && self.is_preparing(&id) => {
-                    self.unfinished.insert(id);
+                    if !is_seeded(CoordinatorBug::RefusedCompletionForgotten) {
+                        self.unfinished.insert(id);
+                    }
                 }
                 // Its fence, or nobody's business.
                 Some(_) | None => {

@@ -7,7 +7,7 @@ use klamm_stdx::Str;
 
 use super::group::{Group, State};
 use super::{Member, Protocol};
-use crate::{Actions, Response, Ticket, Time};
+use crate::{Actions, Response, Then, Ticket, Time};
 
 /// A new member that waits for its first answer is kept this long at least, even if its session
 /// is shorter: the others may need that long to rejoin (Kafka: `CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`).
@@ -209,6 +209,7 @@ impl Group {
         };
         let was_leader = self.is_leader(&old_id);
         let skips = request.supports_skipping_assignment;
+        let before = Box::new(self.members[&old_id].clone());
         self.replace_static_member(&instance_id, &old_id, &new_id, actions);
         let old_choice = self.protocol_name.clone();
         self.update_member(time, &new_id, request, ticket, actions);
@@ -217,7 +218,7 @@ impl Group {
                 self.return_to_stable(
                     time,
                     &new_id,
-                    StaticReturn { ticket, old_id, was_leader, skips },
+                    StaticReturn { ticket, before, was_leader, skips },
                     actions,
                 );
             }
@@ -248,11 +249,25 @@ impl Group {
         } else {
             // An old client must not take itself for the leader and assign anew.
             joined.members.clear();
-            joined.leader_id = if back.was_leader { back.old_id } else { joined.leader_id };
+            if back.was_leader {
+                joined.leader_id = back.before.member_id.clone();
+            }
         }
-        let failed = Joined::refused(ErrorCode::UnknownMemberId, new_id.clone());
-        actions.write_group(self);
-        actions.reply_after_commit(back.ticket, Response::Join(joined), Response::Join(failed));
+        let (ticket, before) = (back.ticket, back.before);
+        let (group_id, joined) = (self.group_id.clone(), Box::new(joined));
+        actions.write_group_then(self, Then::Returned { ticket, group_id, joined, before });
+    }
+
+    /// A return could not be written: whoever had the place before has it still (Kafka:
+    /// `updateStaticMemberThenRebalanceOrCompleteJoin`).
+    pub(crate) fn undo_return(&mut self, new_id: &Str, before: Member) {
+        if self.state != State::Stable || self.take_member(new_id).is_none() {
+            return;
+        }
+        if self.is_leader(new_id) {
+            self.leader_id = Some(before.member_id.clone());
+        }
+        self.put_member(before);
     }
 
     fn replace_static_member(
@@ -374,7 +389,8 @@ impl Group {
 
 struct StaticReturn {
     ticket: Ticket,
-    old_id: Str,
+    /// The member as it was, under its old id.
+    before: Box<Member>,
     was_leader: bool,
     skips: bool,
 }

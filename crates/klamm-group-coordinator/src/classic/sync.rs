@@ -1,6 +1,7 @@
 //! Assignments from the leader to the members, and heartbeats.
 
 use bytes::Bytes;
+use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_model::{ErrorCode, GenerationId};
 use klamm_stdx::Str;
 
@@ -158,7 +159,10 @@ impl Group {
         error: ErrorCode,
         actions: &mut Actions,
     ) {
-        if self.state != State::CompletingRebalance || self.generation_id != generation_id {
+        if self.state != State::CompletingRebalance
+            || self.generation_id != generation_id
+            || is_seeded(CoordinatorBug::RefusedAssignmentHangs)
+        {
             return;
         }
         self.refuse_waiting_syncs(error, actions);

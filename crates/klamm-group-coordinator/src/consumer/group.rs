@@ -308,9 +308,13 @@ impl ConsumerGroup {
             self.members.iter().filter(|(_, m)| due(m)).map(|(id, _)| id.clone()).collect();
         for member_id in &overdue {
             if let Some(member) = self.members.get_mut(member_id) {
-                // Its removal is about to be written; if that fails, it is tried again.
-                member.expires_at = Some(now.plus_ms(REMOVAL_RETRY_MS));
-                (member.revoke_by, member.join_by, member.sync_by) = (None, None, None);
+                // Its removal is about to be written; if that fails, it is tried again, even if
+                // the member is heard of meanwhile.
+                let again = now.plus_ms(REMOVAL_RETRY_MS);
+                let clocks = [&mut member.revoke_by, &mut member.join_by, &mut member.sync_by];
+                for at in clocks.into_iter().flatten().chain(&mut member.expires_at) {
+                    *at = again.max(*at);
+                }
             }
         }
         self.earliest = self.members.values().filter_map(Member::deadline).min();

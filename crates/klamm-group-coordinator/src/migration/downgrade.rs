@@ -1,8 +1,10 @@
 //! A group of the consumer protocol whose members all speak the classic one becomes a classic
-//! group: each keeps its id and what it was to have, in the epoch as generation (Kafka:
-//! `ClassicGroup.fromConsumerGroup`).
+//! group: each keeps its id and what it has, in the epoch as generation (Kafka:
+//! `ClassicGroup.fromConsumerGroup`, which gives them what they were to have: then what one has and
+//! was to give up may be another's before it knows, if the group changes its protocol again).
 
 use bytes::Bytes;
+use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_metadata::MetadataImage;
 use klamm_model::{GenerationId, Timestamp};
 use klamm_persisted::group::consumer_group_member_metadata_value::{
@@ -63,16 +65,16 @@ pub(crate) fn after_removal(
     let gone = removed.iter().filter_map(|id| group.member(id));
     let gone_classic = gone.filter(|member| member.subscription.is_classic()).count();
     let is_classic = left > 0 && group.classic_count - gone_classic == left;
-    if !is_classic || !fits(left, onto) {
+    if !is_classic || !fits(left, onto) || is_seeded(CoordinatorBug::NeverDowngraded) {
         return None;
     }
     let mut classic = empty(group, onto);
     for (id, member) in group.members.iter().filter(|(id, _)| stays(id)) {
         put(&mut classic, id, &member.subscription);
     }
-    give(&mut classic, onto.image, |id| group.target(id));
+    give(&mut classic, onto.image, |id| held(group, id));
     let follows = Follows::Rebalance;
-    Some((records(group, &classic), Box::new(Downgrade { group: classic, follows })))
+    Some((records(group, (&classic, follows)), Box::new(Downgrade { group: classic, follows })))
 }
 
 /// Whether the member with this id is the last that speaks the consumer protocol, and the group
@@ -95,8 +97,10 @@ pub(super) fn with_successor(
         put(&mut classic, id, &member.subscription);
     }
     put(&mut classic, &successor.member_id, &successor.subscription);
+    let settled = |id: &Str| group.target(id).cloned().unwrap_or_default();
     give(&mut classic, onto.image, |id| {
-        group.target(if *id == successor.member_id { old_id } else { id })
+        let id = if *id == successor.member_id { old_id } else { id };
+        if successor.ticket.is_some() { held(group, id) } else { settled(id) }
     });
     let follows = match successor.ticket {
         None => Follows::Nothing,
@@ -107,7 +111,17 @@ pub(super) fn with_successor(
             Follows::Rebalance
         }
     };
-    (records(group, &classic), Box::new(Downgrade { group: classic, follows }))
+    (records(group, (&classic, follows)), Box::new(Downgrade { group: classic, follows }))
+}
+
+/// What a member has, or has not given up yet.
+fn held(group: &ConsumerGroup, member_id: &str) -> Partitions {
+    let mut held = Partitions::new();
+    let Some(member) = group.member(member_id) else { return held };
+    for (topic_id, partitions) in member.current.assigned.iter().chain(&member.current.revoking) {
+        held.entry(*topic_id).or_default().extend(partitions.keys());
+    }
+    held
 }
 
 fn fits(members: usize, onto: &Onto<'_>) -> bool {
@@ -145,29 +159,30 @@ fn put(classic: &mut Group, member_id: &Str, told: &Subscription) {
     classic.put_member(member);
 }
 
-/// Chooses the protocol, and tells each member in its own words what it was to have.
-fn give<'a>(
-    classic: &mut Group,
-    image: &MetadataImage,
-    target: impl Fn(&Str) -> Option<&'a Partitions>,
-) {
+/// Chooses the protocol, and tells each member in its own words what it has.
+fn give(classic: &mut Group, image: &MetadataImage, part: impl Fn(&Str) -> Partitions) {
     classic.protocol_name = classic.select_protocol();
     let chosen = classic.protocol_name.clone().unwrap_or_default();
-    let none = Partitions::new();
     for (id, member) in &mut classic.members {
-        let lines = by_name(target(id).unwrap_or(&none), image);
+        let part = part(id);
+        let lines = by_name(&part, image);
         member.assignment = assignment_bytes(lines, &member.metadata(&chosen));
     }
 }
 
-/// The end of the one group, then the other.
-fn records(group: &ConsumerGroup, classic: &Group) -> Vec<Record> {
+/// The end of the one group, then the other. One that is to rebalance is written without a leader:
+/// whoever loads it before that has it rebalance.
+fn records(group: &ConsumerGroup, (classic, follows): (&Group, Follows)) -> Vec<Record> {
     let members = group.members.keys().flat_map(tombstones);
     let changes: Vec<Change> = members.chain(delete(group)).collect();
     let record = |change| ConsumerRecord { group_id: group.group_id.clone(), change };
     let mut records: Vec<Record> =
         changes.into_iter().map(|change| Record::Consumer(record(change))).collect();
-    records.push(Record::Group(GroupSnapshot::of(classic, &[])));
+    let mut written = GroupSnapshot::of(classic, &[]);
+    if follows == Follows::Rebalance {
+        written.leader_id = None;
+    }
+    records.push(Record::Group(written));
     records
 }
 

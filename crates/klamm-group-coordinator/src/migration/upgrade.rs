@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
+use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_metadata::MetadataImage;
 use klamm_model::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 use klamm_persisted::group::consumer_group_member_metadata_value::{
@@ -20,6 +21,10 @@ use crate::consumer::{
     Refusal, Subscription, TargetEpoch, TopicPartitions, metadata_hash,
 };
 
+/// The hash of a group that was rebalancing, or that left something undivided: it is the hash of no
+/// topics, so that the first heartbeat brings a new epoch and a new target.
+const NOT_LOOKED_AT: i64 = 0;
+
 /// The consumer group that a classic one becomes, and the records that make it.
 ///
 /// # Errors
@@ -34,7 +39,10 @@ pub(crate) fn upgrade(
     let mut taken = HashSet::new();
     let mut members = Vec::with_capacity(group.members.len());
     for member in group.members() {
-        let (mut told, given) = understood(group, member)?;
+        let (mut told, mut given) = understood(group, member)?;
+        if is_seeded(CoordinatorBug::UpgradeForgetsOwners) {
+            given.partitions.clear();
+        }
         let mut owned = Owned::new();
         add(&mut owned, by_id(given.partitions, image), (epoch, &mut taken));
         let claimed = std::mem::take(&mut told.owned);
@@ -47,7 +55,11 @@ pub(crate) fn upgrade(
         }
         (member_id, told, owned)
     });
-    let changes = changes(epoch, members.collect(), image);
+    let members: Vec<_> = members.collect();
+    let names: BTreeSet<&Str> = members.iter().flat_map(|(_, told, _)| &told.names).collect();
+    let is_divided = group.state() == State::Stable && is_taken(&names, &taken, image);
+    let metadata_hash = if is_divided { metadata_hash(image, &names) } else { NOT_LOOKED_AT };
+    let changes = changes(GroupEpoch { epoch, metadata_hash }, members);
     let mut upgraded = ConsumerGroup::new(group.group_id.clone());
     changes.iter().for_each(|change| upgraded.apply(change));
     Ok((changes, upgraded))
@@ -134,14 +146,19 @@ pub(super) fn classic_metadata<'a>(
     ClassicMemberMetadata { session_timeout_ms, supported_protocols: protocols.map(own).collect() }
 }
 
-/// In Kafka's order: members, epoch, what each is to have, that epoch, what each has.
-fn changes(
-    epoch: i32,
-    members: Vec<(Str, Subscription, Owned)>,
+/// Whether every partition that members read is somebody's.
+fn is_taken(
+    names: &BTreeSet<&Str>,
+    taken: &HashSet<(TopicId, PartitionIndex)>,
     image: &MetadataImage,
-) -> Vec<Change> {
-    let names: BTreeSet<&Str> = members.iter().flat_map(|(_, told, _)| &told.names).collect();
-    let group = GroupEpoch { epoch, metadata_hash: metadata_hash(image, &names) };
+) -> bool {
+    let topics = names.iter().filter_map(|name| image.topics.by_name(name));
+    topics.into_iter().all(|topic| topic.partitions.keys().all(|p| taken.contains(&(topic.id, *p))))
+}
+
+/// In Kafka's order: members, epoch, what each is to have, that epoch, what each has.
+fn changes(group: GroupEpoch, members: Vec<(Str, Subscription, Owned)>) -> Vec<Change> {
+    let epoch = group.epoch;
     let (mut changes, mut targets, mut currents) = (Vec::new(), Vec::new(), Vec::new());
     for (member_id, told, owned) in members {
         changes.push(Change::Member(member_id.clone(), Some(Box::new(told))));

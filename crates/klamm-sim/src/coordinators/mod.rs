@@ -8,8 +8,10 @@
 pub mod consumers;
 pub mod groups;
 mod luck;
+pub mod migration;
 mod partition;
 mod queue;
+mod refusals;
 mod trace;
 pub mod transactions;
 
@@ -28,6 +30,8 @@ pub enum Simulation {
     Groups,
     /// Groups of the consumer protocol.
     ConsumerGroups,
+    /// Groups that change their protocol.
+    Migration,
 }
 
 impl Simulation {
@@ -38,6 +42,7 @@ impl Simulation {
             transactions::NAME => Some(Self::Transactions),
             groups::NAME => Some(Self::Groups),
             consumers::NAME => Some(Self::ConsumerGroups),
+            migration::NAME => Some(Self::Migration),
             _ => None,
         }
     }
@@ -51,6 +56,7 @@ impl Simulation {
             Self::Transactions => transactions::random(seed).map(drop),
             Self::Groups => groups::random(seed).map(drop),
             Self::ConsumerGroups => consumers::random(seed).map(drop),
+            Self::Migration => migration::random(seed).map(drop),
         }
     }
 
@@ -63,6 +69,7 @@ impl Simulation {
             Self::Transactions => transactions::of_seed(seed).trace_hash(),
             Self::Groups => groups::of_seed(seed).trace_hash(),
             Self::ConsumerGroups => consumers::of_seed(seed).trace_hash(),
+            Self::Migration => migration::of_seed(seed).trace_hash(),
         }
     }
 }

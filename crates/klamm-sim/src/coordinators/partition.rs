@@ -14,6 +14,8 @@ use klamm_model::{ErrorCode, LeaderEpoch, Offset, ProducerId, Timestamp, Verific
 use klamm_records::{Attributes, BatchHeader, Producer};
 use tokio::sync::Notify;
 
+use super::refusals::Refusal;
+
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 /// What a coordinator writes has no sequence number.
@@ -51,6 +53,9 @@ struct State {
     aborted: Vec<AbortedTransaction>,
     decided: Vec<Decided>,
     high_watermark: Offset,
+    refusal: Option<Refusal>,
+    /// Appends that were refused as the seed said.
+    refused: usize,
 }
 
 /// A partition that everybody shares.
@@ -67,9 +72,18 @@ impl State {
         self.batches.last().map_or(Offset(0), |batch| batch.header.next_offset())
     }
 
-    fn append(&mut self, new: Stored, origin: Origin) -> Result<Offset, AppendError> {
+    fn append(&mut self, new: Stored, origin: Origin) -> Result<Offset, ErrorCode> {
         let Stored { mut header, marker, content } = new;
-        if let Some(known) = self.rules.check(self.end(), (&header, marker), origin)? {
+        if let Some(refusal) = self.refusal.take() {
+            let (code, rest) = refusal.at(header.max_timestamp);
+            self.refusal = rest;
+            if let Some(code) = code {
+                self.refused += 1;
+                return Err(code);
+            }
+        }
+        let known = self.rules.check(self.end(), (&header, marker), origin);
+        if let Some(known) = known.map_err(|error| code(&error))? {
             return Ok(known.last_offset.plus(1));
         }
         header.base_offset = self.end();
@@ -110,7 +124,8 @@ impl State {
             self.batches.partition_point(|b| b.header.base_offset < self.high_watermark);
         self.batches.truncate(committed + kept);
         let batches = std::mem::take(&mut self.batches);
-        *self = Self { high_watermark: self.high_watermark, ..Self::default() };
+        let (high_watermark, refused) = (self.high_watermark, self.refused);
+        *self = Self { high_watermark, refused, refusal: self.refusal, ..Self::default() };
         for batch in batches {
             self.note(&batch.header, batch.marker);
             self.batches.push(batch);
@@ -188,8 +203,7 @@ impl SimPartition {
     ) -> Result<Offset, ErrorCode> {
         let header = header(Some(producer), TRANSACTIONAL, (1, wall));
         let new = Stored { header, marker: None, content: Content::Value(value) };
-        let appended = self.lock().append(new, Origin::Transaction(proof));
-        appended.map_err(|error| code(&error))
+        self.lock().append(new, Origin::Transaction(proof))
     }
 
     /// The end of a producer's transaction.
@@ -204,7 +218,17 @@ impl SimPartition {
         let marker = Marker { is_commit: end.is_commit, coordinator_epoch: end.coordinator_epoch };
         let origin = Origin::Marker { transaction_version: end.transaction_version };
         let new = Stored { header, marker: Some(marker), content: Content::End(end) };
-        self.lock().append(new, origin).map_err(|error| code(&error))
+        self.lock().append(new, origin)
+    }
+
+    /// Appends are refused from now on, or no more.
+    pub(super) fn refuse(&self, refusal: Option<Refusal>) {
+        self.lock().refusal = refusal;
+    }
+
+    /// How many were.
+    pub(super) fn refused(&self) -> usize {
+        self.lock().refused
     }
 
     /// Everything that is appended is committed.
@@ -266,12 +290,26 @@ impl SimPartition {
         batches.flat_map(entries).collect()
     }
 
+    /// Everything that it holds, as it is replayed.
+    pub(super) fn all(&self) -> Vec<Loaded> {
+        self.lock().batches.iter().flat_map(entries).collect()
+    }
+
     /// What is committed from `from` on.
     pub(super) fn committed_from(&self, from: Offset) -> LoadedChunk {
         let state = self.lock();
         let at = |offset| state.batches.partition_point(|b| b.header.base_offset < offset);
         let new = state.batches[at(from)..at(state.high_watermark)].iter();
         LoadedChunk { entries: new.flat_map(entries).collect(), next_offset: state.high_watermark }
+    }
+
+    /// The committed batch that begins at `from`, if there is one.
+    pub(super) fn committed_batch(&self, from: Offset) -> Option<LoadedChunk> {
+        let state = self.lock();
+        let at = state.batches.partition_point(|b| b.header.base_offset < from);
+        let batch =
+            state.batches.get(at).filter(|b| b.header.base_offset < state.high_watermark)?;
+        Some(LoadedChunk { entries: entries(batch), next_offset: batch.header.next_offset() })
     }
 
     /// How many batches it holds.
@@ -308,7 +346,7 @@ impl PartitionLog for SimPartition {
         };
         let header = header(producer, attributes, (records.len(), wall));
         let new = Stored { header, marker: None, content: Content::Records(records.clone()) };
-        self.lock().append(new, origin).map_err(|error| code(&error))
+        self.lock().append(new, origin)
     }
 
     fn high_watermark(&self) -> Offset {

@@ -35,6 +35,21 @@ fn a_static_member_that_restarts_takes_its_place_without_a_rebalance() {
     assert_eq!(world.answer(ticket), Some(Response::Heartbeat(ErrorCode::FencedInstanceId)));
 }
 
+#[test]
+fn a_static_member_whose_return_cannot_be_written_is_who_it_was() {
+    let mut world = World::new();
+    let [leader, _] = stable_static(&mut world);
+    let again = world.join(static_joining("one", "a-2"));
+    world.fail(ErrorCode::KafkaStorageError);
+    assert_eq!(world.joined(again).error, ErrorCode::NotCoordinator, "it asks again elsewhere");
+    let group = world.shard.group(GROUP).expect("it is there");
+    assert_eq!((group.state(), group.leader_id()), (State::Stable, Some(&leader)));
+    let synced = world.sync_static(&leader, "one", &[]);
+    assert_eq!(world.synced(synced).assignment, "one", "the process before is not fenced");
+    let synced = world.sync_static(&"a-2".into(), "one", &[]);
+    assert_eq!(world.synced(synced).error, ErrorCode::FencedInstanceId);
+}
+
 /// A stable group of static members; the first leads.
 fn stable_static(world: &mut World) -> [Str; 2] {
     let a = world.join(static_joining("one", "a-1"));

@@ -24,6 +24,14 @@ fn an_offset_that_could_not_be_written_is_not_there() {
 }
 
 #[test]
+fn a_group_whose_first_offsets_could_not_be_written_is_not_there() {
+    let mut world = World::new();
+    world.commit_offset("", -1, 7);
+    world.fail(ErrorCode::NotLeaderOrFollower);
+    assert!(world.shard.group(GROUP).is_none());
+}
+
+#[test]
 fn offsets_of_another_generation_or_of_a_stranger_are_refused() {
     let mut world = World::new();
     let (a, _) = world.stable_pair();

@@ -169,6 +169,23 @@ fn a_removal_that_cannot_be_written_is_tried_again() {
 }
 
 #[test]
+fn a_member_that_does_not_revoke_in_time_is_removed_although_that_could_not_be_written_at_first() {
+    let mut world = World::new(2);
+    let (mut a, mut b) = (Client::new("a"), Client::new("b"));
+    world.join(&mut a, &["t"]);
+    world.pass(1_100);
+    world.join(&mut b, &["t"]);
+    world.send(a.tells()).unwrap();
+    world.refuses_writes = true;
+    world.pass(10_000);
+    world.refuses_writes = false;
+    world.send(a.beats()).unwrap();
+    assert!(world.group().member("a").is_some());
+    world.pass(1_000);
+    assert!(world.group().member("a").is_none());
+}
+
+#[test]
 fn a_member_that_does_not_revoke_in_time_is_removed() {
     let mut world = World::new(2);
     let (mut a, mut b) = (Client::new("a"), Client::new("b"));

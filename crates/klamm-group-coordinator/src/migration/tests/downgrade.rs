@@ -2,6 +2,63 @@
 
 use super::*;
 
+/// A classic member that has both partitions, of which a consumer that is gone was to have one.
+fn torn(world: &mut World) -> Classic {
+    let mut a = Classic::new("a");
+    a.owned = vec![0, 1];
+    world.classic_group(&mut [&mut a]);
+    let mut b = Client::new("b");
+    world.join(&mut b, &["t"]);
+    world.send(b.leaves(-1)).unwrap();
+    assert_eq!(world.classic_state(), State::PreparingRebalance);
+    a
+}
+
+#[test]
+fn what_a_member_has_not_given_up_is_not_anothers_if_the_group_goes_to_and_fro() {
+    let mut world = world(2, "bidirectional");
+    let mut a = torn(&mut world);
+    let mut c = Client::new("c");
+    world.join(&mut c, &["t"]);
+    world.check_both(&[&mut a], &[&mut c]);
+    assert_eq!(world.classic_beat(&a), ErrorCode::IllegalGeneration);
+    world.rejoin(&mut a);
+    world.settle_both(&mut [&mut a], &mut [&mut c]);
+    assert_eq!((a.owned.len(), c.has(T).len()), (1, 1));
+}
+
+#[test]
+fn a_group_that_was_to_rebalance_makes_everybody_join_wherever_it_is_loaded() {
+    let mut world = world(2, "bidirectional");
+    let mut a = Classic::new("a");
+    a.owned = vec![0, 1];
+    world.classic_group(&mut [&mut a]);
+    let mut b = Client::new("b");
+    world.join(&mut b, &["t"]);
+    world.settle_both(&mut [&mut a], &mut [&mut b]);
+    world.send(b.leaves(-1)).unwrap();
+    assert_eq!(world.classic_beat(&a), ErrorCode::RebalanceInProgress);
+    world.reload();
+    assert_eq!(world.classic_beat(&a), ErrorCode::RebalanceInProgress, "b's part is nobody's");
+}
+
+#[test]
+fn a_consumer_group_whose_end_cannot_be_written_goes_on_although_a_classic_member_comes() {
+    let mut world = world(2, "bidirectional");
+    let mut a = Client::new("a");
+    world.join(&mut a, &["t"]);
+    world.send(a.leaves(-1)).unwrap();
+    world.refuses_writes = true;
+    let mut b = Classic::new("b");
+    world.begin_join(&b);
+    assert!(world.shard.group(GROUP).is_none(), "a group is of one protocol");
+    assert_eq!(world.state(), "Empty");
+    world.refuses_writes = false;
+    b.owned = vec![0, 1];
+    world.classic_group(&mut [&mut b]);
+    assert!(world.shard.consumer_group(GROUP).is_none());
+}
+
 /// Two classic members and one of the consumer protocol, settled.
 fn mixed(world: &mut World) -> (Classic, Classic, Client) {
     let (mut a, mut b) = (Classic::new("a"), Classic::new("b"));
@@ -84,12 +141,13 @@ fn the_records_of_a_downgrade_end_the_consumer_group_and_give_each_member_what_i
             assert_eq!(has, [("a", a.owned.clone()), ("b", b.owned.clone())]);
             assert_eq!(written.generation_id.0, a.generation);
             assert_eq!(written.protocol_name.as_deref(), Some("range"));
+            assert_eq!(written.leader_id, None, "nobody has divided what c had");
         }
         other => panic!("not a classic group: {other:?}"),
     }
     world.reload();
     assert!(world.shard.consumer_group(GROUP).is_none());
-    assert_eq!(world.classic_beat(&a), ErrorCode::None);
+    assert_eq!(world.classic_beat(&a), ErrorCode::RebalanceInProgress);
     world.divide(&mut [&mut a, &mut b]);
 }
 

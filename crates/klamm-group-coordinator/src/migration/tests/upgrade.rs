@@ -26,6 +26,33 @@ fn a_consumer_that_joins_a_live_classic_group_makes_it_one_of_the_consumer_proto
 }
 
 #[test]
+fn what_a_rebalance_was_to_divide_is_divided_although_only_a_static_member_changes_its_protocol() {
+    let mut world = world(2, "bidirectional");
+    let (mut a, mut b) = (Classic::fixed("a", "i"), Classic::new("b"));
+    (a.owned, b.owned) = (vec![0], vec![1]);
+    world.classic_group(&mut [&mut a, &mut b]);
+    world.leave(&[("b", None)]);
+    assert_eq!(world.classic_state(), State::PreparingRebalance);
+    let mut c = Client::fixed("c", "i");
+    world.join(&mut c, &["t"]);
+    world.settle(&mut [&mut c]);
+    assert_eq!(c.has(T), [0, 1]);
+}
+
+#[test]
+fn partitions_that_came_before_an_upgrade_are_divided_by_it() {
+    let mut world = world(1, "bidirectional");
+    let mut a = Classic::fixed("a", "i");
+    a.owned = vec![0];
+    world.classic_group(&mut [&mut a]);
+    world.expand(T, 1..2);
+    let mut c = Client::fixed("c", "i");
+    world.join(&mut c, &["t"]);
+    world.settle(&mut [&mut c]);
+    assert_eq!(c.has(T), [0, 1]);
+}
+
+#[test]
 fn members_of_both_protocols_are_told_apart() {
     let mut world = world(2, "bidirectional");
     let mut a = Classic::new("a");

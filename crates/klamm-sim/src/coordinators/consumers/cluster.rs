@@ -11,7 +11,7 @@ use klamm_stdx::Str;
 use crate::random::Seeded;
 
 /// A partition, whatever its topic is called.
-pub(super) type Partition = (TopicId, PartitionIndex);
+pub(in crate::coordinators) type Partition = (TopicId, PartitionIndex);
 
 /// The names of topics.
 const NAMES: [&str; 3] = ["a1", "a2", "b1"];
@@ -30,13 +30,13 @@ const PATTERNS: [Pattern; 4] = [
 
 /// What a member wants to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wants {
+pub(in crate::coordinators) enum Wants {
     Names(Vec<Str>),
     Pattern(&'static str),
 }
 
 impl Wants {
-    pub(super) fn names(random: &mut Seeded) -> Self {
+    pub(in crate::coordinators) fn names(random: &mut Seeded) -> Self {
         let mut names: Vec<Str> =
             NAMES.iter().filter(|_| random.one_in(2)).map(|name| Str::from(*name)).collect();
         if names.is_empty() {
@@ -45,12 +45,12 @@ impl Wants {
         Self::Names(names)
     }
 
-    pub(super) fn pattern(random: &mut Seeded) -> Self {
+    pub(in crate::coordinators) fn pattern(random: &mut Seeded) -> Self {
         Self::Pattern(random.pick(&PATTERNS).0)
     }
 
     /// Whether it wants a topic.
-    pub(super) fn reads(&self, name: &str) -> bool {
+    pub(in crate::coordinators) fn reads(&self, name: &str) -> bool {
         match self {
             Self::Names(names) => names.iter().any(|wanted| *wanted == *name),
             Self::Pattern(text) => is_match(text, name),
@@ -59,20 +59,20 @@ impl Wants {
 }
 
 /// Whether a name is one of a pattern's.
-pub(super) fn is_match(pattern: &str, name: &str) -> bool {
+pub(in crate::coordinators) fn is_match(pattern: &str, name: &str) -> bool {
     PATTERNS.iter().any(|(text, stands_for)| *text == pattern && stands_for(name))
 }
 
 /// The topics.
 #[derive(Debug)]
-pub(super) struct Cluster {
-    pub(super) image: Arc<MetadataImage>,
+pub(in crate::coordinators) struct Cluster {
+    pub(in crate::coordinators) image: Arc<MetadataImage>,
     last_id: u128,
 }
 
 impl Cluster {
     /// Some topics.
-    pub(super) fn new(random: &mut Seeded) -> Self {
+    pub(in crate::coordinators) fn new(random: &mut Seeded) -> Self {
         let mut this = Self { image: Arc::default(), last_id: 200 };
         for name in NAMES {
             if random.one_in(2) || name == NAMES[0] {
@@ -82,8 +82,15 @@ impl Cluster {
         this
     }
 
+    /// One topic, for good.
+    pub(in crate::coordinators) fn of(name: &str, partitions: i32) -> Self {
+        let mut this = Self { image: Arc::default(), last_id: 200 };
+        this.create(name, partitions);
+        this
+    }
+
     /// A topic comes, goes, or grows; gives the name of one that went.
-    pub(super) fn change(&mut self, random: &mut Seeded) -> Option<Str> {
+    pub(in crate::coordinators) fn change(&mut self, random: &mut Seeded) -> Option<Str> {
         let name = *random.pick(&NAMES);
         let Some(topic) = self.image.topics.by_name(name).cloned() else {
             self.create(name, 1 + random.below(4) as i32);
@@ -99,18 +106,21 @@ impl Cluster {
     }
 
     /// Whether a partition exists.
-    pub(super) fn has(&self, (topic_id, index): Partition) -> bool {
+    pub(in crate::coordinators) fn has(&self, (topic_id, index): Partition) -> bool {
         let topic = self.image.topics.by_id(topic_id);
         topic.is_some_and(|topic| topic.partition(index).is_some())
     }
 
     /// A topic's name.
-    pub(super) fn name(&self, topic_id: TopicId) -> Option<&Str> {
+    pub(in crate::coordinators) fn name(&self, topic_id: TopicId) -> Option<&Str> {
         self.image.topics.by_id(topic_id).map(|topic| &topic.name)
     }
 
     /// Every partition that somebody wants.
-    pub(super) fn wanted(&self, reads: impl Fn(&str) -> bool) -> BTreeSet<Partition> {
+    pub(in crate::coordinators) fn wanted(
+        &self,
+        reads: impl Fn(&str) -> bool,
+    ) -> BTreeSet<Partition> {
         let topics = self.image.topics.iter().filter(|topic| reads(&topic.name));
         topics.flat_map(|topic| topic.partitions.keys().map(|p| (topic.id, *p))).collect()
     }

@@ -13,7 +13,7 @@ use crate::coordinators::ensure;
 
 /// The group as its committed records tell.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(in crate::coordinators) struct Journal {
     epoch: i32,
     target_epoch: i32,
     /// The largest epoch of each member.
@@ -27,17 +27,20 @@ pub(super) struct Journal {
 
 impl Journal {
     /// How often a member id was put out of the group.
-    pub(super) fn life(&self, member_id: &str) -> u64 {
+    pub(in crate::coordinators) fn life(&self, member_id: &str) -> u64 {
         self.lives.get(member_id).copied().unwrap_or(0)
     }
 
     /// Whether an offset was ever committed.
-    pub(super) fn has(&self, committed: &(Partition, i64)) -> bool {
+    pub(in crate::coordinators) fn has(&self, committed: &(Partition, i64)) -> bool {
         self.all_offsets.contains(committed)
     }
 
     /// A record is committed. Gives a member whose membership it ends.
-    pub(super) fn replay(&mut self, record: Record) -> Result<Option<Str>, String> {
+    pub(in crate::coordinators) fn replay(
+        &mut self,
+        record: Record,
+    ) -> Result<Option<Str>, String> {
         match record {
             Record::Consumer(record) => self.on_change(record.change),
             Record::Offset { topic, partition, offset, .. } => {
@@ -57,7 +60,9 @@ impl Journal {
         match change {
             Change::Group(Some(group)) => {
                 let (before, now) = (self.epoch, group.epoch);
-                ensure(now > before, || format!("the group's epoch went from {before} to {now}"))?;
+                ensure(grows(before, now), || {
+                    format!("the group's epoch went from {before} to {now}")
+                })?;
                 self.epoch = now;
             }
             Change::Group(None) => {
@@ -69,7 +74,7 @@ impl Journal {
             }
             Change::TargetEpoch(Some(target)) => {
                 let (before, now) = (self.target_epoch, target.epoch);
-                ensure(now > before && now <= self.epoch, || {
+                ensure(grows(before, now) && now <= self.epoch, || {
                     format!("the target's epoch went from {before} to {now} of {}", self.epoch)
                 })?;
                 self.target_epoch = now;
@@ -129,4 +134,9 @@ impl Journal {
             format!("the offset of {partition} of {topic} went back from {before} to {offset}")
         })
     }
+}
+
+/// Whether an epoch is a new one. A classic group that never was in a generation begins in 0.
+fn grows(before: i32, now: i32) -> bool {
+    now > before || (before, now) == (0, 0)
 }

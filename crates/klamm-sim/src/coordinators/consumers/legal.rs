@@ -13,6 +13,8 @@ use crate::coordinators::ensure;
 #[derive(Debug, Default)]
 pub(super) struct Given {
     has: BTreeMap<Str, BTreeSet<Partition>>,
+    /// Of the group and of its target.
+    epochs: (i32, i32),
 }
 
 fn each(current: &Current) -> BTreeSet<Partition> {
@@ -24,7 +26,18 @@ impl Given {
     /// What members have after a restart.
     pub(super) fn of(group: Option<&ConsumerGroup>) -> Self {
         let members = group.into_iter().flat_map(ConsumerGroup::members);
-        Self { has: members.map(|(id, member)| (id.clone(), each(&member.current))).collect() }
+        Self {
+            has: members.map(|(id, member)| (id.clone(), each(&member.current))).collect(),
+            epochs: group.map_or((0, 0), |group| (group.epoch, group.target_epoch)),
+        }
+    }
+
+    /// The group is what was written of it, and nothing else.
+    pub(super) fn check(&self, group: Option<&ConsumerGroup>) -> Result<(), String> {
+        let known = Self::of(group);
+        ensure(known.epochs == self.epochs && known.has == self.has, || {
+            format!("the group is {known:?}, and {self:?} is written")
+        })
     }
 
     /// Changes were written while these topics were there: what is given now exists.
@@ -48,6 +61,12 @@ impl Given {
                     ensure(gone.is_none(), || {
                         format!("{member_id} is given {gone:?}, which is gone")
                     })?;
+                }
+                Change::Group(epoch) => {
+                    self.epochs = (epoch.map_or(0, |group| group.epoch), self.epochs.1);
+                }
+                Change::TargetEpoch(target) => {
+                    self.epochs.1 = target.map_or(0, |target| target.epoch);
                 }
                 _ => {}
             }

@@ -22,11 +22,11 @@ use super::cluster::{Cluster, Partition, Wants};
 use crate::coordinators::ensure;
 use crate::random::Seeded;
 
-pub(super) const GROUP: &str = "g";
+pub(in crate::coordinators) const GROUP: &str = "g";
 
 /// What a member asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::coordinators) enum Step {
     Beat,
     Fetch,
     Commit,
@@ -36,7 +36,7 @@ pub(super) enum Step {
 
 /// What a member learned that the world checks.
 #[derive(Debug)]
-pub(super) enum Learned {
+pub(in crate::coordinators) enum Learned {
     Nothing,
     /// It has other partitions now: what it gave up it gave up before it took more.
     Has,
@@ -46,35 +46,51 @@ pub(super) enum Learned {
     Ends,
 }
 
+/// What a request was sent as: see the module's doc for which may arrive late.
+#[derive(Debug)]
+pub(in crate::coordinators) struct Sent {
+    pub(in crate::coordinators) number: u64,
+    step: Step,
+    epoch: i32,
+    life: u64,
+    /// The takings of the partitions that a commit is of.
+    under: Vec<(Partition, u64)>,
+}
+
 /// Who a member is.
 #[derive(Debug, Clone)]
-pub(super) struct Identity {
-    pub(super) index: usize,
-    pub(super) instance_id: Option<Str>,
+pub(in crate::coordinators) struct Identity {
+    pub(in crate::coordinators) index: usize,
+    pub(in crate::coordinators) instance_id: Option<Str>,
     /// Whether it makes its id itself (version 1).
-    pub(super) brings_id: bool,
-    pub(super) rebalance_ms: i32,
+    pub(in crate::coordinators) brings_id: bool,
+    pub(in crate::coordinators) rebalance_ms: i32,
 }
 
 /// A member.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) identity: Identity,
-    pub(super) member_id: Str,
-    pub(super) wants: Wants,
-    pub(super) is_alive: bool,
-    pub(super) epoch: i32,
+pub(in crate::coordinators) struct Member {
+    pub(in crate::coordinators) identity: Identity,
+    pub(in crate::coordinators) member_id: Str,
+    pub(in crate::coordinators) wants: Wants,
+    pub(in crate::coordinators) is_alive: bool,
+    pub(in crate::coordinators) epoch: i32,
     /// Of its request; an answer to another is too late.
-    pub(super) number: u64,
-    pub(super) step: Step,
+    pub(in crate::coordinators) number: u64,
+    pub(in crate::coordinators) step: Step,
     /// Which of its id's memberships it believes to be in: see `Journal::life`.
-    pub(super) life: u64,
-    pub(super) has: BTreeSet<Partition>,
+    pub(in crate::coordinators) life: u64,
+    pub(in crate::coordinators) has: BTreeSet<Partition>,
     /// When the next heartbeat is due.
-    pub(super) beat_at_ms: u64,
+    pub(in crate::coordinators) beat_at_ms: u64,
     /// The two epochs that it was told last.
     recent: [i32; 2],
     target: Option<BTreeSet<Partition>>,
+    /// The first epoch of its present life: a group that was over begins anew with the first.
+    first_epoch: i32,
+    /// The number of its first request since its application began anew under the same id: the
+    /// coordinator has not heard of that, and takes what it had for what it has.
+    anew_at: u64,
     /// Each partition that is its own as far as the coordinator knows, with the number of its taking.
     takings: BTreeMap<Partition, u64>,
     last_taking: u64,
@@ -85,7 +101,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(identity: Identity, wants: Wants) -> Self {
+    pub(in crate::coordinators) fn new(identity: Identity, wants: Wants) -> Self {
         let own = identity.brings_id.then(|| Str::from(format!("m{}", identity.index)));
         Self {
             identity,
@@ -99,6 +115,8 @@ impl Member {
             has: BTreeSet::new(),
             beat_at_ms: 0,
             recent: [0; 2],
+            first_epoch: 0,
+            anew_at: 0,
             target: None,
             takings: BTreeMap::new(),
             last_taking: 0,
@@ -110,7 +128,7 @@ impl Member {
     }
 
     /// The request of its step; `named` are the topics' names.
-    pub(super) fn request(&self, cluster: &Cluster) -> Request {
+    pub(in crate::coordinators) fn request(&self, cluster: &Cluster) -> Request {
         let group = Str::from(GROUP);
         match self.step {
             Step::Beat => Request::ConsumerHeartbeat(group, Box::new(self.heartbeat())),
@@ -181,21 +199,43 @@ impl Member {
         }
     }
 
-    /// The takings that its commit is made under.
-    pub(super) fn committed_under(&self) -> Vec<(Partition, u64)> {
+    /// As what it sends its request.
+    pub(in crate::coordinators) fn sends(&self) -> Sent {
         let of =
             |(partition, _): &(Partition, i64)| Some((*partition, *self.takings.get(partition)?));
-        self.committing.iter().filter_map(of).collect()
+        Sent {
+            number: self.number,
+            step: self.step,
+            epoch: self.epoch,
+            life: self.life,
+            under: self.committing.iter().filter_map(of).collect(),
+        }
+    }
+
+    /// Whether a request that comes late would be taken for a new one: see the module's doc.
+    pub(in crate::coordinators) fn is_mistakable(&self, sent: &Sent) -> bool {
+        let is_recent = self.is_recent((sent.epoch, sent.life));
+        match sent.step {
+            Step::Leave(_) => false,
+            Step::Fetch => true,
+            Step::Commit => {
+                let is_as_good = sent.under.iter().any(|taking| self.still_has(taking));
+                let is_of_another_life = sent.life != self.life && sent.epoch >= self.first_epoch;
+                let is_anew = sent.number < self.anew_at;
+                is_recent || is_as_good || is_of_another_life || is_anew
+            }
+            Step::Beat => is_recent || sent.epoch == JOIN_EPOCH,
+        }
     }
 
     /// Whether it still has a partition since it took it then.
-    pub(super) fn still_has(&self, (partition, taking): &(Partition, u64)) -> bool {
+    fn still_has(&self, (partition, taking): &(Partition, u64)) -> bool {
         self.takings.get(partition) == Some(taking)
     }
 
     /// Whether the coordinator may take an epoch for the member's present one: the one before is
     /// believed too, and who comes back before the next target has the epoch that it had.
-    pub(super) fn is_recent(&self, (epoch, life): (i32, u64)) -> bool {
+    fn is_recent(&self, (epoch, life): (i32, u64)) -> bool {
         epoch >= if life == self.life { self.recent[1] } else { self.recent[0] }
     }
 
@@ -205,14 +245,14 @@ impl Member {
     }
 
     /// It has heard nothing and asks again; then it tells everything.
-    pub(super) fn retry(&mut self) {
+    pub(in crate::coordinators) fn retry(&mut self) {
         self.tells_all = true;
         let step = self.step;
         self.go_on(step);
     }
 
     /// It wants to read something else, and says so at once.
-    pub(super) fn change_wants(&mut self, wants: Wants) {
+    pub(in crate::coordinators) fn change_wants(&mut self, wants: Wants) {
         self.wants = wants;
         self.retry();
     }
@@ -231,7 +271,7 @@ impl Member {
     }
 
     /// What it does next.
-    pub(super) fn work(&mut self, now_ms: u64, random: &mut Seeded) -> Learned {
+    pub(in crate::coordinators) fn work(&mut self, now_ms: u64, random: &mut Seeded) -> Learned {
         if self.target.as_ref() == Some(&self.has) {
             self.target = None;
         }
@@ -262,7 +302,7 @@ impl Member {
     }
 
     /// It gives up what it is to give up, takes the rest, and says so next.
-    pub(super) fn take(&mut self) {
+    pub(in crate::coordinators) fn take(&mut self) {
         let Some(target) = self.target.take() else { return };
         self.positions.retain(|partition, _| target.contains(partition));
         for partition in &target {
@@ -276,7 +316,7 @@ impl Member {
     }
 
     /// It gives everything up and says so: for a while, or for good.
-    pub(super) fn leave(&mut self, epoch: i32) {
+    pub(in crate::coordinators) fn leave(&mut self, epoch: i32) {
         self.has.clear();
         self.positions.clear();
         self.target = None;
@@ -284,7 +324,7 @@ impl Member {
     }
 
     /// The answer to its request, which was given in the `life` of its id.
-    pub(super) fn on_answer(
+    pub(in crate::coordinators) fn on_answer(
         &mut self,
         (response, life): (Response, u64),
         now_ms: u64,
@@ -330,6 +370,7 @@ impl Member {
         if life != self.life || answer.member_id != self.member_id {
             self.takings.clear();
             self.recent = [0; 2];
+            self.first_epoch = now;
         }
         if now != self.recent[0] {
             self.recent = [now, self.recent[0]];
@@ -362,6 +403,11 @@ impl Member {
             ErrorCode::FencedMemberEpoch
             | ErrorCode::UnknownMemberId
             | ErrorCode::GroupIdNotFound => self.abandon(),
+            // Its application is told.
+            ErrorCode::UnknownServerError => {
+                self.abandon();
+                self.anew_at = self.number;
+            }
             ErrorCode::StaleMemberEpoch | ErrorCode::UnknownTopicId => self.go_on(Step::Beat),
             ErrorCode::CoordinatorNotAvailable
             | ErrorCode::NotCoordinator
@@ -377,7 +423,9 @@ impl Member {
         }
         for (index, offset) in found.topics.iter().flat_map(|(_, lines)| lines) {
             let FoundOffset::Committed(offset) = offset else { continue };
-            let Some(topic_id) = offset.topic_id else { continue };
+            // A classic member commits by the topic's name, and reads no more than one.
+            let only = self.has.first().map(|(topic_id, _)| *topic_id);
+            let Some(topic_id) = offset.topic_id.or(only) else { continue };
             if let Some(at) = self.positions.get_mut(&(topic_id, *index)) {
                 *at = offset.offset.0.max(*at);
             }
@@ -392,6 +440,10 @@ impl Member {
     ) -> Result<Learned, String> {
         let error = lines.iter().map(|line| line.error).find(|error| !error.is_none());
         if let Some(error) = error {
+            // A classic group has another of its name.
+            if error == ErrorCode::FencedInstanceId {
+                return Ok(Learned::Ends);
+            }
             self.on_error(error)?;
             return Ok(Learned::Nothing);
         }

@@ -7,7 +7,7 @@
 //! coordinator has put it out of the group. Members are assigned topics that exist and that they
 //! read, and no others. The epochs of the group, of its target and of its members never go back,
 //! nor do committed offsets; a commit that was answered is in the log; offsets of topics that
-//! somebody reads do not expire. And once nothing more goes wrong, the group is stable within a
+//! somebody reads do not expire; of a write that the log refuses nothing is seen. And once nothing more goes wrong, the group is stable within a
 //! bounded time, and every partition is read.
 //!
 //! What the protocol cannot tell apart is kept from happening, as a connection keeps it: within an
@@ -16,10 +16,10 @@
 //! older epoch is as good as a new one while its partition stays with the member (KIP-1251). Such
 //! requests are lost when a later one of their member has arrived. All others arrive, however late.
 
-mod cluster;
-mod journal;
+pub(super) mod cluster;
+pub(super) mod journal;
 mod legal;
-mod member;
+pub(super) mod member;
 mod options;
 mod settled;
 mod world;
@@ -46,6 +46,8 @@ pub struct ConsumerGroupTally {
     pub expired: usize,
     /// Topics that were deleted.
     pub deleted_topics: usize,
+    /// Appends that the log refused.
+    pub refused: usize,
 }
 
 impl ConsumerGroupTally {
@@ -57,6 +59,7 @@ impl ConsumerGroupTally {
         self.crashes += other.crashes;
         self.expired += other.expired;
         self.deleted_topics += other.deleted_topics;
+        self.refused += other.refused;
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Options {
     pub(super) patterns: Option<usize>,
     /// Of so many members one has its id from the coordinator (version 0).
     pub(super) nameless: Option<usize>,
+    /// The log refuses an append, or all for a while.
+    pub(super) refusals: usize,
 }
 
 impl Options {
@@ -55,6 +57,7 @@ impl Options {
             fixed: *random.pick(&share),
             patterns: *random.pick(&share),
             nameless: *random.pick(&share),
+            refusals: *random.pick(&[0, 1, 4, 12]),
         }
     }
 
@@ -62,7 +65,7 @@ impl Options {
     pub(super) fn calm(self) -> Self {
         let none =
             Self { crashes: 0, deaths: 0, loss: None, slowness: None, silence: None, ..self };
-        Self { topic_changes: 2, subscription_changes: 1, ..none }
+        Self { topic_changes: 2, subscription_changes: 1, refusals: 0, ..none }
     }
 
     /// A shard with the limits of this seed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use klamm_coordinator::{Loaded, PartitionLog, ShardState, Time};
 use klamm_env::Moment;
-use klamm_group_coordinator::consumer::{JOIN_EPOCH, LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
+use klamm_group_coordinator::consumer::{LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
 use klamm_group_coordinator::{GroupShard, PartitionResult, Record, Request, Response};
 use klamm_model::{ErrorCode, Offset, Timestamp};
 use klamm_stdx::Str;
@@ -15,13 +15,14 @@ use super::ConsumerGroupTally;
 use super::cluster::{Cluster, Partition, Wants};
 use super::journal::Journal;
 use super::legal::{self, Given};
-use super::member::{GROUP, Identity, Learned, Member, Step};
+use super::member::{GROUP, Identity, Learned, Member, Sent, Step};
 use super::options::Options;
 use super::settled;
 use crate::coordinators::ensure;
 use crate::coordinators::luck::happens;
 use crate::coordinators::partition::SimPartition;
 use crate::coordinators::queue::Queue;
+use crate::coordinators::refusals::Refusal;
 use crate::coordinators::trace::Trace;
 use crate::random::Seeded;
 
@@ -33,6 +34,8 @@ const SLOW_MS: i64 = 500;
 const PATIENCE_MS: i64 = 80;
 /// Patterns are matched again this often at most (see klamm-group-coordinator: serve).
 const PATTERNS_MS: u64 = 1_000;
+/// A removal that could not be written is tried again after (see klamm-group-coordinator: group).
+const REMOVAL_RETRY_MS: u64 = 1_000;
 /// Heartbeats, with their way there and back, that a group needs at most to settle.
 const SETTLED_WITHIN: u64 = 12;
 const WAY_MS: u64 = 30;
@@ -41,12 +44,7 @@ const WAY_MS: u64 = 30;
 #[derive(Debug)]
 struct Message {
     member: usize,
-    number: u64,
-    step: Step,
-    epoch: i32,
-    life: u64,
-    /// The takings of the partitions that a commit is of.
-    under: Vec<(Partition, u64)>,
+    sent: Sent,
     request: Request,
 }
 
@@ -69,6 +67,8 @@ enum Event {
     Come(Option<Str>),
     Topics,
     Wants(usize),
+    /// The log refuses an append, or some.
+    Refuse,
     Calm,
     End,
 }
@@ -95,6 +95,8 @@ pub(super) struct World {
     given: Given,
     appended_to: Offset,
     committed_to: Offset,
+    /// Appends that were refused when the group was compared with its log last.
+    refused: usize,
     tally: ConsumerGroupTally,
 }
 
@@ -147,6 +149,7 @@ impl World {
             given: Given::default(),
             appended_to: Offset(0),
             committed_to: Offset(0),
+            refused: 0,
             tally: ConsumerGroupTally::default(),
         };
         this.plan();
@@ -172,12 +175,13 @@ impl World {
         at(options.deaths, Event::Fate);
         at(options.topic_changes, |_| Event::Topics);
         at(options.subscription_changes, Event::Wants);
+        at(options.refusals, |_| Event::Refuse);
         self.queue.put(1, Event::Sync);
         self.queue.put(1, Event::Tick);
         self.queue.put(CHAOS_MS, Event::Calm);
         let settles_ms = SETTLED_WITHIN * (options.interval_ms + WAY_MS);
         let timeouts_ms = options.session_ms + options.rebalance_ms + SLOW_MS as u64;
-        let delays_ms = PATTERNS_MS + options.assignment_interval_ms;
+        let delays_ms = PATTERNS_MS + REMOVAL_RETRY_MS + options.assignment_interval_ms;
         self.queue.put(CHAOS_MS + timeouts_ms + delays_ms + settles_ms, Event::End);
     }
 
@@ -240,6 +244,10 @@ impl World {
                     let number = asks.number;
                     self.send(member, number);
                 }
+            }
+            Event::Refuse => {
+                let now = self.time().wall;
+                self.log.refuse(Some(Refusal::random(&mut self.random, now)));
             }
             Event::Calm => self.calm_down(),
             Event::End => {}
@@ -306,15 +314,8 @@ impl World {
         if !member.is_alive || member.number != number {
             return;
         }
-        let message = Message {
-            member: index,
-            number,
-            step: member.step,
-            epoch: member.epoch,
-            life: member.life,
-            under: member.committed_under(),
-            request: member.request(&self.cluster),
-        };
+        let (sent, request) = (member.sends(), member.request(&self.cluster));
+        let message = Message { member: index, sent, request };
         if !self.happens(self.options.loss) {
             let at = self.delay();
             self.queue.put(at, Event::Deliver(message));
@@ -325,17 +326,18 @@ impl World {
 
     fn deliver(&mut self, message: Message) {
         let arrived = &mut self.arrived[message.member];
-        if message.number < *arrived && is_mistakable(&message, &self.members[message.member]) {
+        let (number, sent) = (message.sent.number, &message.sent);
+        if number < *arrived && self.members[message.member].is_mistakable(sent) {
             return;
         }
-        *arrived = message.number.max(*arrived);
+        *arrived = number.max(*arrived);
         let (reply, answer) = oneshot::channel();
         if let Some(refusal) = self.refusal(&message.request) {
             drop(reply.send(refusal));
         } else {
             self.shard.on_request(self.time(), message.request, reply);
         }
-        self.tasks.push((message.member, message.number, answer));
+        self.tasks.push((message.member, number, answer));
     }
 
     /// What klamm-apis refuses by itself: offsets of a topic that is gone.
@@ -432,6 +434,7 @@ impl World {
     /// From now on nothing goes wrong.
     fn calm_down(&mut self) {
         self.is_calm = true;
+        self.log.refuse(None);
         self.queue.retain(|event| !matches!(event, Event::Crash | Event::Topics));
         for member in self.members.iter().filter(|member| member.is_alive) {
             let again = Event::Impatience(member.identity.index, member.number);
@@ -449,6 +452,10 @@ impl World {
         self.shard.on_time(time);
         self.look_at_appended()?;
         self.look_at_committed()?;
+        if self.refused != self.log.refused() {
+            self.refused = self.log.refused();
+            self.given.check(self.shard.shard().consumer_group(GROUP))?;
+        }
         for (member, number, mut answer) in std::mem::take(&mut self.tasks) {
             match answer.try_recv() {
                 Err(TryRecvError::Empty) => self.tasks.push((member, number, answer)),
@@ -513,22 +520,12 @@ impl World {
         Ok(())
     }
 
-    fn finish(self) -> Result<ConsumerGroupTally, String> {
+    fn finish(mut self) -> Result<ConsumerGroupTally, String> {
         let lost = self.answered.iter().find(|committed| !self.journal.has(committed));
         ensure(lost.is_none(), || format!("commit {lost:?} was answered and is not in the log"))?;
         let group = self.shard.shard().consumer_group(GROUP).ok_or("there is no group")?;
         settled::check(group, &self.members, &self.cluster)?;
+        self.tally.refused = self.refused;
         Ok(self.tally)
-    }
-}
-
-/// Whether a request that comes late would be taken for a new one: see the module's doc.
-fn is_mistakable(message: &Message, member: &Member) -> bool {
-    let is_recent = member.is_recent((message.epoch, message.life));
-    match message.step {
-        Step::Leave(_) => false,
-        Step::Fetch => true,
-        Step::Commit => is_recent || message.under.iter().any(|taking| member.still_has(taking)),
-        Step::Beat => is_recent || message.epoch == JOIN_EPOCH,
     }
 }

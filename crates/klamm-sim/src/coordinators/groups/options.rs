@@ -11,40 +11,54 @@ const INITIAL_DELAY_MS: u64 = 5;
 /// How often offsets are looked through for old ones.
 const RETENTION_CHECK_MS: u64 = 40;
 
+/// How long a member waits for an answer that waits for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::coordinators) enum Patience {
+    /// As for any other: it asks again, which makes another member of it.
+    Short,
+    /// As Kafka's clients: for longer than a rebalance may take.
+    Long,
+}
+
 /// The options of a seed. What happens once in `n` times never does when `n` is `None`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Options {
-    pub(super) members: usize,
+pub(in crate::coordinators) struct Options {
+    pub(in crate::coordinators) members: usize,
     /// How long a member may be silent.
-    pub(super) session_ms: u64,
+    pub(in crate::coordinators) session_ms: u64,
     /// How long a rebalance waits for members.
-    pub(super) rebalance_ms: u64,
+    pub(in crate::coordinators) rebalance_ms: u64,
     /// How long an empty group's offsets are kept.
-    pub(super) retention_ms: i64,
-    pub(super) crashes: usize,
+    pub(in crate::coordinators) retention_ms: i64,
+    pub(in crate::coordinators) crashes: usize,
     /// A member is replaced by another.
-    pub(super) replacements: usize,
+    pub(in crate::coordinators) replacements: usize,
     /// Of so many members that are replaced one goes on as a zombie.
-    pub(super) zombies: Option<usize>,
+    pub(in crate::coordinators) zombies: Option<usize>,
     /// Of so many members one is static.
-    pub(super) fixed: Option<usize>,
+    pub(in crate::coordinators) fixed: Option<usize>,
     /// A message is lost.
-    pub(super) loss: Option<usize>,
+    pub(in crate::coordinators) loss: Option<usize>,
     /// A message takes long.
-    pub(super) slowness: Option<usize>,
+    pub(in crate::coordinators) slowness: Option<usize>,
     /// A message arrives twice.
-    pub(super) duplication: Option<usize>,
+    pub(in crate::coordinators) duplication: Option<usize>,
     /// A member thinks for longer than its session.
-    pub(super) silence: Option<usize>,
+    pub(in crate::coordinators) silence: Option<usize>,
     /// A member commits, and does not just say that it is there.
-    pub(super) commits: Option<usize>,
+    pub(in crate::coordinators) commits: Option<usize>,
+    /// Of so many commits one is a transaction's.
+    pub(in crate::coordinators) transactions: Option<usize>,
+    pub(in crate::coordinators) patience: Patience,
     /// A member leaves, and comes back.
-    pub(super) leaves: Option<usize>,
+    pub(in crate::coordinators) leaves: Option<usize>,
+    /// The log refuses an append, or all for a while.
+    pub(in crate::coordinators) refusals: usize,
 }
 
 impl Options {
     /// The options, and how often each choice was drawn: once or not at all.
-    pub(super) fn random(random: &mut Seeded) -> (Self, Drawn) {
+    pub(in crate::coordinators) fn random(random: &mut Seeded) -> (Self, Drawn) {
         let mut draws = Draws::new(random);
         let options = Self {
             members: draws.pick("members", &[1, 2, 3, 5]),
@@ -60,13 +74,66 @@ impl Options {
             duplication: draws.pick("duplication", &[None, Some(50), Some(6), Some(2)]),
             silence: draws.pick("silence", &LUCK),
             commits: draws.pick("commits", &[None, Some(8), Some(2), Some(1)]),
+            transactions: draws.pick("transactions", &[None, Some(4), Some(1)]),
             leaves: draws.pick("leaves", &[None, Some(40), Some(10)]),
+            patience: draws.pick("patience", &[Patience::Short, Patience::Long]),
+            refusals: draws.pick("refusals", &[0, 1, 4, 12]),
         };
         (options, draws.drawn)
     }
 
+    /// A workload in which nothing goes wrong, and that has a bit of everything: commits in
+    /// transactions and without, members that leave and static ones that come back.
+    pub(in crate::coordinators) fn workload() -> Self {
+        Self {
+            members: 3,
+            session_ms: 150,
+            rebalance_ms: 200,
+            retention_ms: 60,
+            crashes: 0,
+            replacements: 4,
+            zombies: None,
+            fixed: None,
+            loss: None,
+            slowness: None,
+            duplication: None,
+            silence: None,
+            commits: Some(4),
+            transactions: Some(2),
+            leaves: Some(40),
+            patience: Patience::Long,
+            refusals: 0,
+        }
+    }
+
+    /// What a member needs that only joins, commits and says that it is there.
+    pub(in crate::coordinators) fn of_member(
+        (session_ms, rebalance_ms): (u64, u64),
+        commits: Option<usize>,
+    ) -> Self {
+        Self {
+            members: 1,
+            session_ms,
+            rebalance_ms,
+            retention_ms: i64::MAX,
+            crashes: 0,
+            replacements: 0,
+            zombies: None,
+            fixed: None,
+            loss: None,
+            slowness: None,
+            duplication: None,
+            silence: None,
+            commits,
+            transactions: None,
+            leaves: None,
+            patience: Patience::Long,
+            refusals: 0,
+        }
+    }
+
     /// A shard with the limits of this seed.
-    pub(super) fn shard(&self) -> GroupShard {
+    pub(in crate::coordinators) fn shard(&self) -> GroupShard {
         let limits = Limits {
             session_timeout_ms_min: 1,
             initial_rebalance_delay_ms: INITIAL_DELAY_MS,

@@ -1,10 +1,13 @@
 //! The broker's side: shards over their logs, and requests on their way through them. What the
 //! APIs do with a request (klamm-apis: produce, txn_offset_commit, end_txn) is done here the same.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use klamm_coordinator::{Effects, PartitionLog, Shard, ShardState, Time, TransactionalProducer};
+use klamm_coordinator::{
+    Effects, Loaded, PartitionLog, Shard, ShardState, Time, TransactionalProducer,
+};
 use klamm_group_coordinator::{
     FoundOffset, GroupShard, Limits as GroupLimits, MemberEpochs, OffsetCommit, OffsetFetch,
     OffsetLimits, OffsetToCommit, Request as GroupRequest, Response as GroupResponse, Stability,
@@ -14,12 +17,14 @@ use klamm_model::{ErrorCode, GenerationId, Offset, ProducerId, TopicPartition, V
 use klamm_records::Producer;
 use klamm_stdx::Str;
 use klamm_transaction_coordinator::{
-    Limits, MarkersToWrite, ProducerIdAndEpoch, Protocol, Request, Response, TransactionShard,
+    Limits, MarkersToWrite, ProducerIdAndEpoch, Protocol, Record, Request, Response,
+    TransactionShard,
 };
 use tokio::sync::oneshot::{self, Receiver};
 
 use super::client::{Answer, Call, Message};
 use super::options::Options;
+use crate::coordinators::ensure;
 use crate::coordinators::partition::SimPartition;
 
 /// How often the coordinator looks for transactions that are open for too long.
@@ -128,6 +133,31 @@ impl Broker {
 
     pub(super) fn take_markers(&mut self) -> Vec<MarkersToWrite> {
         std::mem::take(&mut self.markers.lock().expect("one thread"))
+    }
+
+    /// Every log.
+    pub(super) fn logs(&self) -> impl Iterator<Item = &SimPartition> {
+        [&self.transaction_log, &self.group_log].into_iter().chain(&self.partitions)
+    }
+
+    /// What the coordinator knows of each transactional id is what its log says.
+    pub(super) fn is_as_written(&self) -> Result<(), String> {
+        let mut written = BTreeMap::new();
+        for loaded in self.transaction_log.all() {
+            if let Loaded::Record((key, value)) = loaded {
+                written.insert(key, value);
+            }
+        }
+        written.retain(|_, value| value.is_some());
+        let shard = self.transactions.shard();
+        let known = shard.transactions().map(|(id, known)| {
+            Record::to_key_value(id, Some(known)).expect("it was written before")
+        });
+        let known: BTreeMap<_, _> = known.collect();
+        ensure(known == written, || {
+            let ids: Vec<_> = shard.transactions().collect();
+            format!("the coordinator knows {ids:?}, and its log says something else")
+        })
     }
 
     /// Whether no transaction is open or ending.

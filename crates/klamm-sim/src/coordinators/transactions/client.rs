@@ -139,14 +139,33 @@ impl Client {
                 self.stop(ledger);
                 Ok(Then::Stop)
             }
-            _ => {
-                if let Some(transaction) = self.transaction.take() {
-                    ledger.abandon(transaction);
-                }
-                let producer = self.producer;
-                Ok(self.go_on(Call::Init(producer)))
+            // Of the partition itself; of a coordinator's they are told as NOT_COORDINATOR or so.
+            ErrorCode::KafkaStorageError | ErrorCode::NotEnoughReplicas if self.produces() => {
+                Ok(Then::Again)
             }
+            ErrorCode::RecordListTooLarge | ErrorCode::MessageTooLarge if self.produces() => {
+                Ok(self.begin_anew(ledger))
+            }
+            ErrorCode::InvalidProducerEpoch
+            | ErrorCode::InvalidTxnState
+            | ErrorCode::OutOfOrderSequenceNumber
+            | ErrorCode::TransactionAbortable
+            | ErrorCode::UnknownServerError => Ok(self.begin_anew(ledger)),
+            other => Err(format!("{other} is no answer to {:?}", self.call)),
         }
+    }
+
+    fn produces(&self) -> bool {
+        matches!(self.call, Call::Produce { .. })
+    }
+
+    /// Its application is told, gives the transaction up and begins the next epoch.
+    fn begin_anew(&mut self, ledger: &mut Ledger) -> Then {
+        if let Some(transaction) = self.transaction.take() {
+            ledger.abandon(transaction);
+        }
+        let producer = self.producer;
+        self.go_on(Call::Init(producer))
     }
 
     fn on_success(

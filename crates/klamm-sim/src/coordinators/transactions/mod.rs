@@ -3,7 +3,8 @@
 //!
 //! Whatever happens, a reader of committed records sees every committed transaction whole and
 //! once, and nothing of another; offsets count exactly with their transaction and never go back;
-//! no two producers are given the same epoch; and nothing stays open for longer than its timeout.
+//! no two producers are given the same epoch; the coordinator knows of no transaction what is not
+//! written, so that nobody sees anything of a write that was refused; and nothing stays open for longer than its timeout.
 //! Each seed draws what it is like: protocols, timeouts, how much goes wrong.
 //!
 //! What v1 cannot tell apart is kept from happening: one epoch serves many transactions, so that a
@@ -42,6 +43,8 @@ pub struct TransactionTally {
     pub failed_markers: usize,
     /// Producers that were fenced and came back as another instance.
     pub comebacks: usize,
+    /// Appends that a log refused.
+    pub refused: usize,
     /// What its seeds were like.
     pub drawn: Drawn,
 }
@@ -55,6 +58,7 @@ impl TransactionTally {
         self.records += other.records;
         self.failed_markers += other.failed_markers;
         self.comebacks += other.comebacks;
+        self.refused += other.refused;
         self.drawn.add(other.drawn);
     }
 }

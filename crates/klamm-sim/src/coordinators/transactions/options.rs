@@ -51,6 +51,8 @@ pub(super) struct Options {
     pub(super) slow_markers: Option<usize>,
     /// What became of a marker is not heard of, and it is written again.
     pub(super) failing_markers: Option<usize>,
+    /// A log refuses an append, or all for a while.
+    pub(super) refusals: usize,
 }
 
 impl Options {
@@ -72,6 +74,7 @@ impl Options {
             silence: draws.pick("silence", &LUCK),
             slow_markers: draws.pick("slow markers", &LUCK),
             failing_markers: draws.pick("failing markers", &[None, Some(20), Some(3)]),
+            refusals: draws.pick("refusals", &[0, 1, 4, 12]),
         };
         (options, draws.drawn)
     }
@@ -88,6 +91,7 @@ impl Options {
             silence: None,
             slow_markers: None,
             failing_markers: None,
+            refusals: 0,
             ..self
         }
     }

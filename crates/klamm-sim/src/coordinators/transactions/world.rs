@@ -16,7 +16,9 @@ use super::ledger::Ledger;
 use super::markers::Writer;
 use super::options::Options;
 use crate::coordinators::luck::{Drawn, happens};
+use crate::coordinators::partition::SimPartition;
 use crate::coordinators::queue::Queue;
+use crate::coordinators::refusals::Refusal;
 use crate::coordinators::trace::Trace;
 use crate::random::Seeded;
 
@@ -53,6 +55,8 @@ enum Event {
     Crash,
     FailOver,
     Replace(usize),
+    /// A log refuses an append, or some.
+    Refuse,
     /// Another instance of a producer that was fenced, if there is none.
     ComeBack(usize),
     Calm,
@@ -74,6 +78,8 @@ pub(super) struct World {
     ledger: Ledger,
     positions: Vec<Offset>,
     fetches: Vec<(usize, Receiver<GroupResponse>)>,
+    /// Appends that were refused when the coordinator was compared with its log last.
+    refused: usize,
     tally: TransactionTally,
     /// For the story of a violation.
     notes: Vec<String>,
@@ -104,6 +110,7 @@ impl World {
             ledger: Ledger::default(),
             positions,
             fetches: Vec::new(),
+            refused: 0,
             tally: TransactionTally { drawn, ..TransactionTally::default() },
             notes: Vec::new(),
         };
@@ -132,6 +139,10 @@ impl World {
             let (ms, id) =
                 (self.within(CHAOS_MS), self.random.below(self.options.transactional_ids));
             self.queue.put(ms, Event::Replace(id));
+        }
+        for _ in 0..self.options.refusals {
+            let ms = self.within(CHAOS_MS);
+            self.queue.put(ms, Event::Refuse);
         }
     }
 
@@ -208,6 +219,12 @@ impl World {
                 self.broker.fail_over(time);
             }
             Event::Replace(transactional) => self.replace(*transactional),
+            Event::Refuse => {
+                let now = self.time().wall;
+                let refusal = Refusal::random(&mut self.random, now);
+                let logs: Vec<_> = self.broker.logs().collect();
+                self.random.pick(&logs).refuse(Some(refusal));
+            }
             Event::ComeBack(transactional) => self.come_back(*transactional),
             Event::Calm => self.calm_down(),
             Event::End => {}
@@ -280,8 +297,7 @@ impl World {
 
     /// Some of what is appended is committed.
     fn sync(&mut self) {
-        let logs = [&self.broker.transaction_log, &self.broker.group_log];
-        for log in logs.into_iter().chain(&self.broker.partitions) {
+        for log in self.broker.logs() {
             match self.random.below(3) {
                 0 => log.commit(),
                 1 => log.commit_one(),
@@ -335,8 +351,7 @@ impl World {
     /// The broker stops; what is not committed may be lost, but for a part at the front.
     fn crash(&mut self) {
         self.tally.crashes += 1;
-        let logs = [&self.broker.transaction_log, &self.broker.group_log];
-        for log in logs.into_iter().chain(&self.broker.partitions) {
+        for log in self.broker.logs() {
             log.crash(self.random.below(log.uncommitted() + 1));
         }
         self.writers.clear();
@@ -369,6 +384,7 @@ impl World {
     /// All clients die where they are; what they have sent still arrives.
     fn calm_down(&mut self) {
         self.is_calm = true;
+        self.broker.logs().for_each(|log| log.refuse(None));
         self.clients.iter_mut().for_each(|client| client.stop(&mut self.ledger));
     }
 
@@ -378,6 +394,11 @@ impl World {
         self.broker.turn(time);
         let answers = self.broker.advance(time);
         self.broker.turn(time);
+        let refused = self.broker.transaction_log.refused();
+        if self.refused != refused {
+            self.refused = refused;
+            self.broker.is_as_written()?;
+        }
         for (message, answer) in answers {
             if !self.is_unlucky(self.options.loss) {
                 let at = self.delay();
@@ -413,6 +434,7 @@ impl World {
         self.settle()?;
         self.ledger.check(&self.applied())?;
         self.tally.committed = self.ledger.committed_count();
+        self.tally.refused = self.broker.logs().map(SimPartition::refused).sum();
         self.tally.records = self.broker.transaction_log.len();
         Ok(self.tally)
     }
