@@ -5,7 +5,7 @@ use std::process::Command;
 use klamm_sim::coordinators::Simulation;
 
 /// Seeds of each simulation.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 200;
 
 /// The lines of a process of its own.
 fn in_another_process(simulation: &str) -> String {
