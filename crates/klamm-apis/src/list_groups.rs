@@ -4,6 +4,7 @@
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use klamm_group_coordinator::{GroupFilter, ListedGroup as Listed, Request, Response};
 use klamm_model::ErrorCode;
@@ -29,11 +30,11 @@ impl Api for ListGroups {
         request: ListGroupsRequest,
         _: i16,
     ) -> Reply<ListGroupsResponse> {
-        let own = |names: Vec<Str>| names.iter().map(Str::detached).collect();
-        let filter =
-            GroupFilter { states: own(request.states_filter), types: own(request.types_filter) };
+        let states = request.states_filter.iter().map(|name| &**name);
+        let types = request.types_filter.iter().map(|name| &**name);
+        let filter = Arc::new(GroupFilter::new(states, types));
         let mut response = ListGroupsResponse::default();
-        for answer in ctx.groups.request_all(move || Request::List(filter.clone())).await {
+        for answer in ctx.groups.request_all(move || Request::List(Arc::clone(&filter))).await {
             match answer {
                 Response::List(groups) => response.groups.extend(groups.into_iter().map(line)),
                 // A shard that is loading: what is there is told, and that it is not all.

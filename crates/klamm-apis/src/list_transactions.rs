@@ -4,6 +4,7 @@
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use klamm_model::{ErrorCode, ProducerId};
 use klamm_protocol::list_transactions_response::TransactionState;
@@ -51,12 +52,13 @@ impl Api for ListTransactions {
         if asks_nothing {
             return response.into();
         }
-        let filter = TransactionFilter {
+        let filter = Arc::new(TransactionFilter {
             states: known.iter().filter_map(|name| State::from_name(name)).collect(),
             producer_ids: request.producer_id_filters.into_iter().map(ProducerId).collect(),
             longer_than_ms: Some(request.duration_filter).filter(|ms| *ms >= 0),
-        };
-        for answer in ctx.transactions.request_all(move || Request::List(filter.clone())).await {
+        });
+        for answer in ctx.transactions.request_all(move || Request::List(Arc::clone(&filter))).await
+        {
             match answer {
                 Response::Listed(lines) => {
                     let is_wanted = |id: &str| pattern.as_ref().is_none_or(|p| p.is_match(id));

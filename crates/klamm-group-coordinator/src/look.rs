@@ -60,9 +60,6 @@ impl GroupShard {
     }
 
     pub(crate) fn list(&self, filter: &GroupFilter) -> Vec<ListedGroup> {
-        let has = |words: &[Str], word: &str| {
-            words.is_empty() || words.iter().any(|w| w.eq_ignore_ascii_case(word))
-        };
         let classic = self.groups.values().map(|group| ListedGroup {
             group_id: group.group_id.clone(),
             protocol_type: group.protocol_type().cloned().unwrap_or_default(),
@@ -75,9 +72,6 @@ impl GroupShard {
             state: group.state().name(),
             group_type: "consumer",
         });
-        let is_wanted = |group: &ListedGroup| {
-            has(&filter.states, group.state) && has(&filter.types, group.group_type)
-        };
-        classic.chain(consumers).filter(is_wanted).collect()
+        classic.chain(consumers).filter(|group| filter.admits(group)).collect()
     }
 }

@@ -1,5 +1,8 @@
 //! What can be asked of a shard, and its answers.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use klamm_coordinator::TransactionEnd;
 use klamm_model::{ErrorCode, PartitionIndex};
@@ -39,7 +42,7 @@ pub enum Request {
     /// Describe a consumer group.
     DescribeConsumers(Str),
     /// List the groups of the shard.
-    List(GroupFilter),
+    List(Arc<GroupFilter>),
     /// Delete an empty group.
     Delete(Str),
     /// Partitions were deleted: their offsets go too.
@@ -72,10 +75,30 @@ impl Request {
 /// Which groups to list; an empty filter lets all through.
 #[derive(Debug, Clone, Default)]
 pub struct GroupFilter {
-    /// State names, compared without case as Kafka does.
-    pub states: Vec<Str>,
+    /// State names in lower case.
+    states: HashSet<String>,
     /// `classic` or `consumer`.
-    pub types: Vec<Str>,
+    types: HashSet<String>,
+}
+
+impl GroupFilter {
+    /// Lets through what is of one of the states and of one of the types. Both are compared without
+    /// case, as Kafka does.
+    pub fn new<'a>(
+        states: impl IntoIterator<Item = &'a str>,
+        types: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let states = states.into_iter().map(str::to_ascii_lowercase).collect();
+        Self { states, types: types.into_iter().map(str::to_ascii_lowercase).collect() }
+    }
+
+    /// Whether it lets a group through.
+    pub(crate) fn admits(&self, group: &ListedGroup) -> bool {
+        let has = |words: &HashSet<String>, word: &str| {
+            words.is_empty() || words.contains(&word.to_ascii_lowercase())
+        };
+        has(&self.states, group.state) && has(&self.types, group.group_type)
+    }
 }
 
 /// The answer to a [`Request`] of the same name.

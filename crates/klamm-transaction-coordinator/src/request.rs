@@ -1,6 +1,8 @@
 //! What can be asked of a shard, and its answers.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, Timestamp, TopicPartition};
 use klamm_stdx::Str;
@@ -83,7 +85,7 @@ pub enum Request {
     /// DescribeTransactions.
     Describe(Str),
     /// ListTransactions.
-    List(TransactionFilter),
+    List(Arc<TransactionFilter>),
 }
 
 /// An answer.
@@ -128,9 +130,9 @@ pub struct DescribedTransaction {
 #[derive(Debug, Clone, Default)]
 pub struct TransactionFilter {
     /// Of these states; of all if there is none.
-    pub states: Vec<State>,
+    pub states: HashSet<State>,
     /// Of these producers; of all if there is none.
-    pub producer_ids: Vec<ProducerId>,
+    pub producer_ids: HashSet<ProducerId>,
     /// Open for longer, in milliseconds.
     pub longer_than_ms: Option<i64>,
 }

@@ -178,16 +178,16 @@ fn a_transaction_is_described_and_listed_by_state_producer_and_age() {
     assert_eq!(found.partitions, [partition(4)]);
     assert_eq!(world.ask(Request::Describe(Str::from_static("x"))), Response::Described(None));
     world.pass(5_000);
-    let mut count = |filter: TransactionFilter| match world.ask(Request::List(filter)) {
+    let mut count = |filter: TransactionFilter| match world.ask(Request::List(filter.into())) {
         Response::Listed(lines) => lines.len(),
         other => panic!("{other:?}"),
     };
     let all = TransactionFilter::default;
     assert_eq!(count(all()), 1);
-    assert_eq!(count(TransactionFilter { states: vec![State::Ongoing], ..all() }), 1);
-    assert_eq!(count(TransactionFilter { states: vec![State::Empty], ..all() }), 0);
-    assert_eq!(count(TransactionFilter { producer_ids: vec![own.id], ..all() }), 1);
-    assert_eq!(count(TransactionFilter { producer_ids: vec![ProducerId(1)], ..all() }), 0);
+    assert_eq!(count(TransactionFilter { states: [State::Ongoing].into(), ..all() }), 1);
+    assert_eq!(count(TransactionFilter { states: [State::Empty].into(), ..all() }), 0);
+    assert_eq!(count(TransactionFilter { producer_ids: [own.id].into(), ..all() }), 1);
+    assert_eq!(count(TransactionFilter { producer_ids: [ProducerId(1)].into(), ..all() }), 0);
     assert_eq!(count(TransactionFilter { longer_than_ms: Some(4_999), ..all() }), 1);
     assert_eq!(count(TransactionFilter { longer_than_ms: Some(5_000), ..all() }), 0);
 }

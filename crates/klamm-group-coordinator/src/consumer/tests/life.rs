@@ -313,8 +313,8 @@ fn a_group_is_listed_with_its_type_and_deleted_when_it_is_empty() {
     let mut a = Client::new("a");
     world.join(&mut a, &["t"]);
     let list = |world: &mut World, states: &[&str], types: &[&str]| {
-        let own = |words: &[&str]| words.iter().map(|word| Str::from(*word)).collect();
-        match world.ask(Request::List(GroupFilter { states: own(states), types: own(types) })) {
+        let filter = GroupFilter::new(states.iter().copied(), types.iter().copied());
+        match world.ask(Request::List(filter.into())) {
             Response::List(lines) => lines.len(),
             other => panic!("not a list: {other:?}"),
         }
