@@ -1,16 +1,14 @@
 //! The classic protocol: wrong generations, members, instances and groups.
 
 use bytes::Bytes;
-use klamm_model::ErrorCode;
 use klamm_protocol::join_group_request::JoinGroupRequestProtocol;
 use klamm_protocol::leave_group_request::MemberIdentity;
 use klamm_protocol::sync_group_request::SyncGroupRequestAssignment;
 use klamm_protocol::{
-    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest,
-    JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest,
+    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest,
+    LeaveGroupRequest, SyncGroupRequest,
 };
 use klamm_stdx::Str;
-use klamm_testkit::{WAIT_MAX, wait_until};
 
 use super::{Probe, offsets};
 
@@ -63,17 +61,7 @@ pub(crate) fn settle(
     group: &'static str,
     instance: Option<&'static str>,
 ) -> Joined {
-    // The coordinator may have to load first, as any client knows.
-    let answer = wait_until("a coordinator", WAIT_MAX, || {
-        let answer = probe.client.ask(&join(group, &Str::new(), instance), 9);
-        let code = ErrorCode::from_code(answer.error_code).expect("a known code");
-        let loads = [
-            ErrorCode::CoordinatorLoadInProgress,
-            ErrorCode::CoordinatorNotAvailable,
-            ErrorCode::NotCoordinator,
-        ];
-        (!loads.contains(&code)).then_some(answer)
-    });
+    let answer = probe.client.ask(&join(group, &Str::new(), instance), 9);
     let answer = match instance {
         Some(_) => answer,
         None => probe.client.ask(&join(group, &answer.member_id, None), 9),
@@ -87,16 +75,6 @@ pub(crate) fn settle(
 }
 
 pub(crate) fn probe(probe: &mut Probe) {
-    // Any group has a coordinator once one had: the topic is made for the first that asks.
-    let finder = FindCoordinatorRequest {
-        key_type: 0,
-        coordinator_keys: vec![Str::from("g")],
-        ..FindCoordinatorRequest::default()
-    };
-    wait_until("the coordinator", WAIT_MAX, || {
-        let answer = probe.client.ask(&finder, 4);
-        (answer.coordinators[0].error_code == 0).then_some(())
-    });
     let joined = settle(probe, "g", None);
     joins(probe);
     heartbeats_and_syncs(probe, &joined);

@@ -3,6 +3,7 @@
 
 mod classic;
 mod consumer;
+mod coordinators;
 mod migration;
 mod offsets;
 mod transactions;
@@ -39,6 +40,7 @@ impl Probe {
                 (client.produce_code(topic, 0, &batch) == ErrorCode::None).then_some(())
             });
         }
+        coordinators::wait_for_all(&mut client);
         let mut probe = Self { client, said: Refusals::new() };
         classic::probe(&mut probe);
         consumer::probe(&mut probe);

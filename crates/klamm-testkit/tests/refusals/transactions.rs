@@ -11,8 +11,8 @@ use klamm_protocol::txn_offset_commit_request::{
 use klamm_protocol::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use klamm_protocol::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DescribeProducersRequest,
-    DescribeTransactionsRequest, EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    TxnOffsetCommitRequest, WriteTxnMarkersRequest,
+    DescribeTransactionsRequest, EndTxnRequest, InitProducerIdRequest, TxnOffsetCommitRequest,
+    WriteTxnMarkersRequest,
 };
 use klamm_records::BatchOptions;
 use klamm_stdx::Str;
@@ -50,14 +50,6 @@ fn begin(probe: &mut Probe, transactional_id: &str) -> Producer {
 }
 
 pub(crate) fn probe(probe: &mut Probe) {
-    let finder = FindCoordinatorRequest {
-        key_type: 1,
-        coordinator_keys: vec![Str::from("x")],
-        ..FindCoordinatorRequest::default()
-    };
-    wait_until("the coordinator", WAIT_MAX, || {
-        (probe.client.ask(&finder, 4).coordinators[0].error_code == 0).then_some(())
-    });
     let producer = begin(probe, "x");
     beginnings(probe, producer);
     let producer = begin(probe, "x");
