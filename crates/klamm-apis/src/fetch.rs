@@ -113,7 +113,7 @@ fn session_request(request: &FetchRequest, by_topic_id: bool) -> SessionRequest<
 
 /// Reads; if there is too little, waits until enough has come, something is wrong, or time is up.
 async fn read_or_wait(ctx: &Context, lines: &mut [Line], bounds: &Bounds) {
-    if read_all(ctx, lines, bounds) >= bounds.bytes_min
+    if read_all(ctx, lines, bounds).await >= bounds.bytes_min
         || bounds.wait.is_zero()
         || has_errors(lines)
     {
@@ -129,7 +129,7 @@ async fn read_or_wait(ctx: &Context, lines: &mut [Line], bounds: &Bounds) {
         .collect();
     let waited = task::timeout(bounds.wait, async {
         // What came between the first look and the registration is found by the second.
-        while read_all(ctx, lines, bounds) < bounds.bytes_min && !has_errors(lines) {
+        while read_all(ctx, lines, bounds).await < bounds.bytes_min && !has_errors(lines) {
             poll_fn(|cx| signal.poll_moved(cx)).await;
         }
     });
@@ -143,11 +143,11 @@ fn has_errors(lines: &[Line]) -> bool {
 }
 
 /// Reads every partition within the bytes that are left; gives how many bytes were found.
-fn read_all(ctx: &Context, lines: &mut [Line], bounds: &Bounds) -> u64 {
+async fn read_all(ctx: &Context, lines: &mut [Line], bounds: &Bounds) -> u64 {
     let mut found = 0;
     for line in lines {
         let first = if found == 0 { AtLeastOne::Batch } else { AtLeastOne::Nothing };
-        line.read(ctx, bounds.isolation, bounds.bytes_max.saturating_sub(found), first);
+        line.read(ctx, bounds.isolation, bounds.bytes_max.saturating_sub(found), first).await;
         found += line.bytes();
     }
     found

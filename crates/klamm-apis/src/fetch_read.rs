@@ -1,10 +1,11 @@
 //! Reading what a fetch asks for, partition by partition, within its limits.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use klamm_codec::RecordsField;
-use klamm_env::FileSlice;
-use klamm_log::{AtLeastOne, Limits, ReadError};
+use klamm_env::{FileSlice, task};
+use klamm_log::{AtLeastOne, Limits, LogError, ReadError};
 use klamm_model::{ErrorCode, IsolationLevel, LeaderEpoch, Offset};
 use klamm_protocol::fetch_response::{AbortedTransaction, EpochEndOffset, PartitionData};
 use klamm_replication::{Partition, ReadRefused, Told, Wanted, Worth};
@@ -54,7 +55,7 @@ impl Line {
     }
 
     /// Reads at most `bytes_left`; the first records of a response come whatever their size.
-    pub(crate) fn read(
+    pub(crate) async fn read(
         &mut self,
         ctx: &Context,
         isolation: IsolationLevel,
@@ -81,7 +82,7 @@ impl Line {
             at_least_one: first,
             upper: partition.readable_end(isolation),
         };
-        if let Err(error) = self.read_partition(&partition, isolation, limits) {
+        if let Err(error) = self.read_partition(&partition, isolation, limits).await {
             self.data.error_code = read_code(&error).code();
             if let ReadRefused::Log(ReadError::OutOfRange { log_start_offset, .. }) = error {
                 self.data.log_start_offset = log_start_offset.0;
@@ -111,9 +112,9 @@ impl Line {
         }
     }
 
-    fn read_partition(
+    async fn read_partition(
         &mut self,
-        partition: &Partition,
+        partition: &Arc<Partition>,
         isolation: IsolationLevel,
         limits: Limits,
     ) -> Result<(), ReadRefused> {
@@ -126,7 +127,7 @@ impl Line {
             self.data.diverging_epoch = diverging;
             return Ok(());
         }
-        self.slice = partition.read(self.wanted.fetch_offset, limits)?.slice;
+        self.slice = find(partition, self.wanted.fetch_offset, limits).await?;
         if let Some(slice) = &self.slice {
             self.data.records = RecordsField::Deferred(slice.len);
         }
@@ -152,6 +153,29 @@ impl Line {
         let parts = end.leader_epoch < last_fetched || end.end_offset < self.wanted.fetch_offset;
         parts.then_some(EpochEndOffset { epoch: end.leader_epoch.0, end_offset: end.end_offset.0 })
     }
+}
+
+/// The batches from `offset` on. What is not in memory is looked for, and read, by another thread:
+/// a worker never waits for a device.
+async fn find(
+    partition: &Arc<Partition>,
+    offset: Offset,
+    limits: Limits,
+) -> Result<Option<FileSlice>, ReadRefused> {
+    if let Some(read) = partition.read_cached(offset, limits)? {
+        return Ok(read.slice);
+    }
+    let searched = Arc::clone(partition);
+    let search = move || {
+        let slice = searched.read(offset, limits)?.slice;
+        slice.iter().for_each(FileSlice::warm);
+        Ok(slice)
+    };
+    task::blocking(search).await.unwrap_or_else(|error| {
+        tracing::warn!(partition = %partition.name(), %offset, %error, "the thread that reads for a fetch ended early");
+        let path = PathBuf::from(partition.name().to_string());
+        Err(ReadRefused::Log(ReadError::Log(LogError::Io { path, error })))
+    })
 }
 
 /// The client's epoch, if it told one.

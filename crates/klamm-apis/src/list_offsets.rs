@@ -6,10 +6,11 @@
 
 use std::ops::RangeInclusive;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use klamm_env::task;
-use klamm_log::{FoundTimestamp, ReadError};
+use klamm_log::{FoundTimestamp, LogError, LogView, ReadError};
 use klamm_model::{ErrorCode, IsolationLevel, LeaderEpoch, Offset, Timestamp};
 use klamm_protocol::list_offsets_request::ListOffsetsPartition;
 use klamm_protocol::list_offsets_response::{
@@ -53,15 +54,15 @@ impl Api for ListOffsets {
         settle(&ctx, &request).await;
         let mut response = ListOffsetsResponse::default();
         for topic in request.topics {
-            let line = |asked: &ListOffsetsPartition| {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for asked in &topic.partitions {
                 let partition = ctx.partitions.by_name(&topic.name, asked.partition_index);
                 let found = match partition {
-                    Some(partition) => find(&partition, isolation, asked, version),
+                    Some(partition) => find(&partition, isolation, asked, version).await,
                     None => Err(ErrorCode::UnknownTopicOrPartition),
                 };
-                answer(asked.partition_index, found, version)
-            };
-            let partitions = topic.partitions.iter().map(line).collect();
+                partitions.push(answer(asked.partition_index, found, version));
+            }
             response.topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
         }
         response.into()
@@ -113,8 +114,8 @@ impl From<FoundTimestamp> for Found {
     }
 }
 
-fn find(
-    partition: &Partition,
+async fn find(
+    partition: &Arc<Partition>,
     isolation: IsolationLevel,
     asked: &ListOffsetsPartition,
     version: i16,
@@ -126,7 +127,6 @@ fn find(
     let at = |offset: Offset, leader_epoch| {
         Some(Found { timestamp: Timestamp(-1), offset, leader_epoch })
     };
-    let failed = |error| read_code(&ReadRefused::Log(ReadError::Log(error)));
     let since =
         |needed: i16| if version >= needed { Ok(()) } else { Err(ErrorCode::UnsupportedVersion) };
     match asked.timestamp {
@@ -138,7 +138,7 @@ fn find(
             if !partition.has_caught_up() {
                 return Err(not_yet(version));
             }
-            Ok(view.max_timestamp(upper).map_err(failed)?.map(Found::from))
+            search(partition, move |view| view.max_timestamp(upper)).await
         }
         EARLIEST_LOCAL => {
             since(8)?;
@@ -147,14 +147,29 @@ fn find(
         LATEST_TIERED => since(9).map(|()| None),
         EARLIEST_PENDING_UPLOAD => since(11).map(|()| None),
         timestamp if timestamp >= 0 => {
-            let found = view.offset_for_timestamp(Timestamp(timestamp), upper).map_err(failed)?;
+            let timestamp = Timestamp(timestamp);
+            let found =
+                search(partition, move |view| view.offset_for_timestamp(timestamp, upper)).await?;
             if found.is_none() && !partition.has_caught_up() {
                 return Err(not_yet(version));
             }
-            Ok(found.map(Found::from))
+            Ok(found)
         }
         _ => Err(ErrorCode::UnsupportedVersion),
     }
+}
+
+/// Has another thread look for a record: who searches by time reads files, and a worker never waits
+/// for a device.
+async fn search<F>(partition: &Arc<Partition>, look: F) -> Result<Option<Found>, ErrorCode>
+where
+    F: FnOnce(&LogView) -> Result<Option<FoundTimestamp>, LogError> + Send + 'static,
+{
+    let partition = Arc::clone(partition);
+    let found = task::blocking(move || look(partition.view())).await;
+    let found = found.map_err(|_| ErrorCode::KafkaStorageError)?;
+    let failed = |error| read_code(&ReadRefused::Log(ReadError::Log(error)));
+    Ok(found.map_err(failed)?.map(Found::from))
 }
 
 /// Right after a start the end is not known yet: a client that asks again finds out, and one that

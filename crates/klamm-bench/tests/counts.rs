@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use klamm_bench::payload::{PRODUCE_VERSION, Payload, Shape};
 use klamm_bench::read_back::{FETCH_VERSION, fetch_frame, read_all};
@@ -24,9 +24,10 @@ use klamm_stdx::Str;
 /// Requests that are counted.
 const REQUESTS: u64 = 1_000;
 
-/// `ListOffsetsRequest.LATEST_TIMESTAMP`, and the last version that is plain.
+/// `ListOffsetsRequest.LATEST_TIMESTAMP` and `MAX_TIMESTAMP`, and a version that knows them.
 const LATEST: i64 = -1;
-const LIST_OFFSETS_VERSION: i16 = 5;
+const MAX_TIMESTAMP: i64 = -3;
+const LIST_OFFSETS_VERSION: i16 = 7;
 
 const TOPIC: Topic<'static> = Topic { name: "counted", partition_count: 1 };
 
@@ -42,6 +43,10 @@ struct Calls {
     residencies: AtomicU64,
     descriptors: AtomicU64,
     names: AtomicU64,
+    /// Nothing is in memory for who does not want to wait.
+    is_cold: AtomicBool,
+    /// Reads for which a worker would have waited.
+    waits_of_workers: AtomicU64,
 }
 
 /// A moment's counts.
@@ -163,6 +168,17 @@ impl DiskFile for CountingFile {
     }
 
     fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<usize> {
+        if std::thread::current().name().is_some_and(|name| name.starts_with("worker-")) {
+            count(&self.calls.waits_of_workers);
+        }
+        count(&self.calls.reads);
+        self.file.read_at(into, position)
+    }
+
+    fn read_cached_at(&self, into: &mut [u8], position: u64) -> io::Result<usize> {
+        if self.calls.is_cold.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         count(&self.calls.reads);
         self.file.read_at(into, position)
     }
@@ -187,7 +203,7 @@ impl DiskFile for CountingFile {
 
     fn is_resident(&self, position: u64, len: u64) -> bool {
         count(&self.calls.residencies);
-        self.file.is_resident(position, len)
+        !self.calls.is_cold.load(Ordering::Relaxed) && self.file.is_resident(position, len)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -257,9 +273,9 @@ fn produce(connection: &mut Connection, times: u64) {
     }
 }
 
-/// What ListOffsets says of the end.
-fn end_offset(connection: &mut Connection) -> i64 {
-    let partition = ListOffsetsPartition { timestamp: LATEST, ..ListOffsetsPartition::default() };
+/// What ListOffsets says of a time or a sentinel.
+fn offset_at(connection: &mut Connection, timestamp: i64) -> i64 {
+    let partition = ListOffsetsPartition { timestamp, ..ListOffsetsPartition::default() };
     let topic = ListOffsetsTopic { name: Str::from(TOPIC.name), partitions: vec![partition] };
     let request = ListOffsetsRequest { topics: vec![topic], ..ListOffsetsRequest::default() };
     let answer = connection.ask(&request, LIST_OFFSETS_VERSION).expect("the node answers");
@@ -291,14 +307,14 @@ fn what_nobody_waits_for_is_synced_in_bulk_and_yet_below_the_end_for_who_asks() 
     let mut connection = Connection::open(fixture.address).unwrap();
     produce(&mut connection, 1);
     // A log's first sync writes the file of its epochs too: who was told of the end is behind it.
-    assert_eq!(end_offset(&mut connection), 2);
+    assert_eq!(offset_at(&mut connection, LATEST), 2);
     fixture.calls.take();
     produce(&mut connection, REQUESTS);
     let counts = fixture.calls.take();
     assert_eq!(counts.writes, REQUESTS);
     assert!(counts.syncs <= REQUESTS / 10, "{counts:?}");
     // The leader alone has acknowledged; whoever asks for the end then is told of all of it.
-    assert_eq!(end_offset(&mut connection), REQUESTS as i64 + 2);
+    assert_eq!(offset_at(&mut connection, LATEST), REQUESTS as i64 + 2);
     let read = read_all(fixture.address, TOPIC).unwrap();
     assert_eq!(read.record_counts, [REQUESTS as i64 + 2]);
     fixture.stop();
@@ -352,6 +368,15 @@ const NOTHING: Counts = Counts {
     names: 0,
 };
 
+/// Fetches from `offset` on; gives the bytes of the batches.
+fn fetch(connection: &mut Connection, offset: i64) -> usize {
+    let id = connection.send(&mut fetch_frame(TOPIC.name, &[offset]).unwrap()).unwrap();
+    let answer = connection.receive::<FetchRequest>(id, FETCH_VERSION).unwrap();
+    let partition = &answer.responses[0].partitions[0];
+    assert_eq!(partition.error_code, 0);
+    partition.records.len()
+}
+
 #[test]
 fn a_fetch_at_the_tail_reads_at_most_once_and_opens_nothing() {
     let fixture = Fixture::start("fetch");
@@ -361,10 +386,7 @@ fn a_fetch_at_the_tail_reads_at_most_once_and_opens_nothing() {
         produce(&mut connection, 1);
         fixture.calls.take();
         // The topic's making left the record at offset 0.
-        let id = connection.send(&mut fetch_frame(TOPIC.name, &[n + 1]).unwrap()).unwrap();
-        let answer = connection.receive::<FetchRequest>(id, FETCH_VERSION).unwrap();
-        let partition = &answer.responses[0].partitions[0];
-        assert_eq!((partition.error_code, partition.records.len()), (0, payload().batch.len()));
+        assert_eq!(fetch(&mut connection, n + 1), payload().batch.len());
         let counts = fixture.calls.take();
         assert!(counts.reads <= 1, "{counts:?}");
         total.reads += counts.reads;
@@ -374,5 +396,25 @@ fn a_fetch_at_the_tail_reads_at_most_once_and_opens_nothing() {
         assert!(counts.descriptors <= 2 && counts.residencies <= 1, "{counts:?}");
     }
     assert!(total.reads <= REQUESTS);
+    fixture.stop();
+}
+
+#[test]
+fn a_worker_waits_for_no_device_whatever_is_read() {
+    let fixture = Fixture::start("cold");
+    let mut connection = Connection::open(fixture.address).unwrap();
+    produce(&mut connection, REQUESTS);
+    fixture.calls.is_cold.store(true, Ordering::Relaxed);
+    fixture.calls.take();
+    // The topic's making left the record at offset 0.
+    let (last, len) = (REQUESTS as i64, payload().batch.len());
+    assert_eq!(fetch(&mut connection, 1), payload().batch.len() * REQUESTS as usize);
+    assert_eq!(fetch(&mut connection, 1 + last / 2), len * REQUESTS as usize / 2);
+    assert_eq!(fetch(&mut connection, last), len);
+    assert_eq!(offset_at(&mut connection, 0), 0);
+    assert_eq!(offset_at(&mut connection, MAX_TIMESTAMP), 0);
+    // Others have waited.
+    assert_eq!(fixture.calls.waits_of_workers.load(Ordering::Relaxed), 0);
+    assert!(fixture.calls.take().reads > 0);
     fixture.stop();
 }

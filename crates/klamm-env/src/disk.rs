@@ -123,6 +123,14 @@ pub trait DiskFile: Send + Sync + Debug {
     /// # Errors
     /// Those of `pread(2)`.
     fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Reads as [`Self::read_at`] does what is in memory. A disk that is never waited for need not
+    /// tell.
+    ///
+    /// # Errors
+    /// `WouldBlock` if a device would have to be waited for, else those of `pread(2)`.
+    fn read_cached_at(&self, into: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_at(into, position)
+    }
     /// Writes all of `parts`, one after another, at `position`.
     ///
     /// # Errors
@@ -161,6 +169,29 @@ pub trait DiskFile: Send + Sync + Debug {
     }
 }
 
+/// Whether a reader waits for a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as it takes.
+    Waits,
+    /// Not at all: it fails with `WouldBlock`, and somebody else has to wait.
+    None,
+}
+
+impl Patience {
+    /// Reads until `into` is full or the file ends; gives how many bytes.
+    ///
+    /// # Errors
+    /// `WouldBlock` without patience, if a device would have to be waited for; else those of
+    /// `pread(2)`.
+    pub fn read_at(self, file: &dyn DiskFile, into: &mut [u8], position: u64) -> io::Result<usize> {
+        match self {
+            Self::Waits => file.read_at(into, position),
+            Self::None => file.read_cached_at(into, position),
+        }
+    }
+}
+
 /// How far apart [`DiskFile::is_resident`] asks: the kernel's read-ahead fills in between.
 pub const RESIDENCY_STRIDE_BYTES: u64 = 128 * 1024;
 
@@ -181,11 +212,45 @@ impl FileSlice {
     /// # Errors
     /// Those of `pread(2)`; `UnexpectedEof` if the file is shorter than the range.
     pub fn read(&self) -> io::Result<Vec<u8>> {
+        self.read_with(Patience::Waits)
+    }
+
+    /// As [`Self::read`], without waiting for a device.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it would have to, else those of [`Self::read`].
+    pub fn read_cached(&self) -> io::Result<Vec<u8>> {
+        self.read_with(Patience::None)
+    }
+
+    fn read_with(&self, patience: Patience) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.len as usize];
-        let n = self.file.read_at(&mut bytes, self.position)?;
+        let n = patience.read_at(self.file.as_ref(), &mut bytes, self.position)?;
         if n < bytes.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(bytes)
+    }
+
+    /// Whether sending the range would not wait for a device.
+    #[must_use]
+    pub fn is_resident(&self) -> bool {
+        self.file.is_resident(self.position, u64::from(self.len))
+    }
+
+    /// Has the range brought into memory, waiting for the device. A failure is not lost: whoever
+    /// sends the range meets it again.
+    pub fn warm(&self) {
+        const STEP_BYTES: usize = 256 * 1024;
+        let mut step = vec![0; STEP_BYTES.min(self.len as usize)];
+        let mut at = self.position;
+        let end = self.position + u64::from(self.len);
+        while at < end {
+            let len = step.len().min(usize::try_from(end - at).unwrap_or(step.len()));
+            match self.file.read_at(&mut step[..len], at) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => at += n as u64,
+            }
+        }
     }
 }

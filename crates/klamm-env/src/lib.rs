@@ -13,7 +13,7 @@ pub mod real;
 pub mod task;
 
 pub use clock::{Clock, Moment};
-pub use disk::{DirEntry, Disk, DiskFile, DiskLock, FileSlice, OpenMode, Space};
+pub use disk::{DirEntry, Disk, DiskFile, DiskLock, FileSlice, OpenMode, Patience, Space};
 pub use random::Random;
 
 use std::sync::Arc;

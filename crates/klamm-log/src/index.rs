@@ -4,7 +4,7 @@
 //! segment's are asked for by binary search in the file. An index is never trusted: whoever
 //! recovers a log rebuilds the ones that are missing, short or wrong.
 
-use klamm_env::DiskFile;
+use klamm_env::{DiskFile, Patience};
 use klamm_model::{Offset, Timestamp};
 use std::io;
 
@@ -129,6 +129,7 @@ pub(crate) fn time_floor(
 pub(crate) fn floor_in_file(
     file: &dyn DiskFile,
     relative_offset: u32,
+    patience: Patience,
 ) -> io::Result<Option<IndexEntry>> {
     let mut low = 0_u64;
     let mut high = file.len()? / ENTRY_BYTES as u64;
@@ -136,7 +137,8 @@ pub(crate) fn floor_in_file(
     while low < high {
         let middle = low + (high - low) / 2;
         let mut bytes = [0; ENTRY_BYTES];
-        if file.read_at(&mut bytes, middle * ENTRY_BYTES as u64)? < ENTRY_BYTES {
+        let at = middle * ENTRY_BYTES as u64;
+        if patience.read_at(file, &mut bytes, at)? < ENTRY_BYTES {
             return Ok(None);
         }
         let entry = IndexEntry::from_bytes(&bytes);

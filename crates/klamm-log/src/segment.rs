@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-use klamm_env::{Disk, DiskFile, OpenMode};
+use klamm_env::{Disk, DiskFile, OpenMode, Patience};
 use klamm_model::{Offset, Timestamp};
 use klamm_records::{BatchHeader, layout};
 
@@ -179,12 +179,12 @@ impl Segment {
     }
 
     /// Where to start looking for the batch that holds `offset`.
-    fn start_position(&self, offset: Offset) -> io::Result<u64> {
+    fn start_position(&self, offset: Offset, patience: Patience) -> io::Result<u64> {
         let Some(wanted) = relative(offset, self.base_offset) else { return Ok(0) };
         let found = match &*self.indexes.read().expect("no holder of this lock can panic") {
             Some(indexes) => floor(&indexes.offsets, wanted),
             None => match self.disk.open(&self.path(INDEX_SUFFIX), OpenMode::Read) {
-                Ok(file) => floor_in_file(file.as_ref(), wanted)?,
+                Ok(file) => floor_in_file(file.as_ref(), wanted, patience)?,
                 // A missing index makes a search slow, not wrong.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => None,
                 Err(e) => return Err(e),
@@ -200,36 +200,48 @@ impl Segment {
     /// # Errors
     /// The file cannot be read, or holds something else than batches there.
     pub(crate) fn locate(&self, offset: Offset) -> Result<Option<Located>, LogError> {
-        let start = self.start_position(offset).map_err(LogError::io(&self.dir))?;
-        self.scan_from(self.checked(start, offset)?, |header| header.last_offset() >= offset)
+        self.locate_with(offset, Patience::Waits)
     }
 
-    /// `start` if a batch begins there that is not behind `offset`, else the segment's start: an
-    /// index is a hint, and a wrong one makes a search slow, never wrong.
-    fn checked(&self, start: u64, offset: Offset) -> Result<u64, LogError> {
+    /// As [`Self::locate`]; without patience it may fail with `WouldBlock`.
+    pub(crate) fn locate_with(
+        &self,
+        offset: Offset,
+        patience: Patience,
+    ) -> Result<Option<Located>, LogError> {
+        let start = self.start_position(offset, patience).map_err(LogError::io(&self.dir))?;
+        let mut headers = self.scan_checked(start, offset, patience)?;
+        headers.find(|header| header.last_offset() >= offset)
+    }
+
+    /// A scan from `start` if a batch begins there that is not behind `offset`, else from the
+    /// segment's start: an index is a hint, and a wrong one makes a search slow, never wrong.
+    fn scan_checked(
+        &self,
+        start: u64,
+        offset: Offset,
+        patience: Patience,
+    ) -> Result<HeaderScan<'_>, LogError> {
+        let mut headers = HeaderScan::new(self, start).with(patience);
         if start == 0 {
-            return Ok(0);
+            return Ok(headers);
         }
-        match HeaderScan::new(self, start).next() {
-            Ok(Some(found)) if found.header.base_offset <= offset => Ok(start),
-            Ok(_) | Err(LogError::Corrupt { .. }) => Ok(0),
-            Err(error) => Err(error),
-        }
+        let is_right = match headers.next() {
+            Ok(found) => found.is_some_and(|found| found.header.base_offset <= offset),
+            Err(LogError::Corrupt { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        headers.position = if is_right { start } else { 0 };
+        Ok(headers)
     }
 
     /// The first batch from `position` on that `is_wanted`.
     pub(crate) fn scan_from(
         &self,
         position: u64,
-        mut is_wanted: impl FnMut(&BatchHeader) -> bool,
+        is_wanted: impl FnMut(&BatchHeader) -> bool,
     ) -> Result<Option<Located>, LogError> {
-        let mut headers = HeaderScan::new(self, position);
-        while let Some(located) = headers.next()? {
-            if is_wanted(&located.header) {
-                return Ok(Some(located));
-            }
-        }
-        Ok(None)
+        HeaderScan::new(self, position).find(is_wanted)
     }
 
     /// A position from which every batch with a timestamp of at least `timestamp` can be reached.
@@ -242,8 +254,9 @@ impl Segment {
         match entry.filter(|_| !self.is_retired()) {
             Some(entry) => {
                 let offset = self.base_offset.plus(i64::from(entry.relative_offset));
-                let start = self.start_position(offset).map_err(LogError::io(&path))?;
-                self.checked(start, offset)
+                let start =
+                    self.start_position(offset, Patience::Waits).map_err(LogError::io(&path))?;
+                Ok(self.scan_checked(start, offset, Patience::Waits)?.position)
             }
             None => Ok(0),
         }
@@ -382,13 +395,32 @@ pub(crate) enum SaveIndexes {
 pub(crate) struct HeaderScan<'a> {
     segment: &'a Segment,
     position: u64,
+    patience: Patience,
     buffer: Vec<u8>,
     buffer_at: u64,
 }
 
 impl<'a> HeaderScan<'a> {
     pub(crate) fn new(segment: &'a Segment, position: u64) -> Self {
-        Self { segment, position, buffer: Vec::new(), buffer_at: 0 }
+        Self { segment, position, patience: Patience::Waits, buffer: Vec::new(), buffer_at: 0 }
+    }
+
+    /// The same, which waits for the device or not.
+    fn with(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The first batch from here on that `is_wanted`.
+    fn find(
+        &mut self,
+        mut is_wanted: impl FnMut(&BatchHeader) -> bool,
+    ) -> Result<Option<Located>, LogError> {
+        while let Some(located) = self.next()? {
+            if is_wanted(&located.header) {
+                return Ok(Some(located));
+            }
+        }
+        Ok(None)
     }
 
     /// The next header; `None` at the end of what readers may see.
@@ -423,8 +455,10 @@ impl<'a> HeaderScan<'a> {
                 usize::try_from((end - self.position).min(SCAN_BYTES as u64)).expect("it is small");
             self.buffer.resize(len, 0);
             self.buffer_at = self.position;
-            let n = self.segment.file()?.read_at(&mut self.buffer, self.position)?;
-            self.buffer.truncate(n);
+            let file = self.segment.file()?;
+            let read = self.patience.read_at(file.as_ref(), &mut self.buffer, self.position);
+            self.buffer.truncate(*read.as_ref().unwrap_or(&0));
+            read?;
         }
         let from =
             usize::try_from(self.position - self.buffer_at).expect("it is inside the buffer");

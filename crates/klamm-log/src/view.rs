@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use klamm_env::FileSlice;
+use klamm_env::{FileSlice, Patience};
 use klamm_model::{LeaderEpoch, Offset};
 use klamm_records::BatchHeader;
 
@@ -91,6 +91,14 @@ impl fmt::Display for ReadError {
 }
 
 impl std::error::Error for ReadError {}
+
+impl ReadError {
+    /// Nothing failed: a device would have had to be waited for.
+    fn would_block(&self) -> bool {
+        let Self::Log(LogError::Io { error, .. }) = self else { return false };
+        error.kind() == std::io::ErrorKind::WouldBlock
+    }
+}
 
 impl From<LogError> for ReadError {
     fn from(error: LogError) -> Self {
@@ -325,13 +333,18 @@ impl LogView {
     }
 
     /// Where the batch with `offset` is in its segment, and its size.
-    fn place(&self, segment: &Segment, offset: Offset) -> Result<Option<(u64, u64)>, LogError> {
+    fn place(
+        &self,
+        segment: &Segment,
+        offset: Offset,
+        patience: Patience,
+    ) -> Result<Option<(u64, u64)>, LogError> {
         match self.recent(segment, offset) {
             Recent::Batch(batch) => return Ok(Some((batch.position, u64::from(batch.size)))),
             Recent::Behind => return Ok(None),
             Recent::Unknown => {}
         }
-        let located = segment.locate(offset)?;
+        let located = segment.locate_with(offset, patience)?;
         Ok(located.map(|found| (found.position, found.header.size_in_bytes() as u64)))
     }
 
@@ -340,10 +353,27 @@ impl LogView {
     /// # Errors
     /// The offset is out of range, or the disk failed.
     pub fn read(&self, offset: Offset, limits: Limits) -> Result<Read, ReadError> {
-        self.undisturbed(|| self.read_once(offset, limits))
+        self.undisturbed(|| self.read_once(offset, limits, Patience::Waits))
     }
 
-    fn read_once(&self, offset: Offset, limits: Limits) -> Result<Read, ReadError> {
+    /// As [`Self::read`], without waiting for a device: `None` if it would have to.
+    ///
+    /// # Errors
+    /// The offset is out of range, or the disk failed.
+    pub fn read_cached(&self, offset: Offset, limits: Limits) -> Result<Option<Read>, ReadError> {
+        match self.undisturbed(|| self.read_once(offset, limits, Patience::None)) {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if error.would_block() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_once(
+        &self,
+        offset: Offset,
+        limits: Limits,
+        patience: Patience,
+    ) -> Result<Read, ReadError> {
         let (log_start_offset, log_end_offset) = (self.log_start_offset(), self.log_end_offset());
         if offset < log_start_offset || offset > log_end_offset {
             return Err(ReadError::OutOfRange { log_start_offset, log_end_offset });
@@ -357,8 +387,8 @@ impl LogView {
             segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
         // Compaction can leave a segment without the offset: then the next one has it.
         while let Some(segment) = segments.get(i) {
-            let end = self.end_position(&segments, i, upper)?;
-            let Some((position, size)) = self.place(segment, offset)? else {
+            let end = self.end_position(&segments, i, upper, patience)?;
+            let Some((position, size)) = self.place(segment, offset, patience)? else {
                 i += 1;
                 continue;
             };
@@ -373,12 +403,15 @@ impl LogView {
         segments: &[Arc<Segment>],
         i: usize,
         upper: Offset,
+        patience: Patience,
     ) -> Result<u64, LogError> {
         let size = segments[i].size();
         if segments.get(i + 1).is_some_and(|next| upper >= next.base_offset) {
             return Ok(size);
         }
-        Ok(self.place(&segments[i], upper)?.map_or(size, |(position, _)| position.min(size)))
+        Ok(self
+            .place(&segments[i], upper, patience)?
+            .map_or(size, |(position, _)| position.min(size)))
     }
 
     fn slice(

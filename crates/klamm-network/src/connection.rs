@@ -231,8 +231,8 @@ impl Connection {
             return;
         }
         self.warming = Some(Box::pin(async move {
-            // A failure is not lost: sending the range meets it again, and ends the connection.
-            if task::blocking(move || read_through(&cold)).await.is_err() {
+            // A failure is met again when the range is sent, and ends the connection.
+            if task::blocking(move || cold.iter().for_each(FileSlice::warm)).await.is_err() {
                 tracing::warn!("the thread that reads cold ranges ended early");
             }
         }));
@@ -426,23 +426,6 @@ impl Connection {
                     _permit: permit,
                 });
                 Ok(())
-            }
-        }
-    }
-}
-
-/// Reads ranges so that they are in memory; the bytes are thrown away.
-fn read_through(files: &[FileSlice]) {
-    const STEP_BYTES: usize = 256 * 1024;
-    let mut step = vec![0; STEP_BYTES];
-    for slice in files {
-        let mut at = slice.position;
-        let end = slice.position + u64::from(slice.len);
-        while at < end {
-            let len = STEP_BYTES.min(usize::try_from(end - at).unwrap_or(STEP_BYTES));
-            match slice.file.read_at(&mut step[..len], at) {
-                Ok(0) | Err(_) => break,
-                Ok(n) => at += n as u64,
             }
         }
     }

@@ -47,8 +47,15 @@ impl Outbox {
         // From the last cut to the first, so that positions stay true while bytes are split off.
         for (cut, file) in cuts.into_iter().zip(files).rev() {
             if file.len <= INLINE_FILE_BYTES_MAX {
-                bytes.splice(cut..cut, file.read()?);
-                continue;
+                match file.read_cached() {
+                    Ok(small) => {
+                        bytes.splice(cut..cut, small);
+                        continue;
+                    }
+                    // Sent as large ones are, when another thread has waited for the device.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
             }
             let tail = bytes.split_off(cut);
             if !tail.is_empty() {
@@ -138,7 +145,7 @@ impl Outbox {
             Part::File(slice) => Some(slice),
             Part::Bytes { .. } => None,
         });
-        files.filter(|s| !s.file.is_resident(s.position, u64::from(s.len))).cloned().collect()
+        files.filter(|slice| !slice.is_resident()).cloned().collect()
     }
 
     pub(crate) fn has_files(&self) -> bool {

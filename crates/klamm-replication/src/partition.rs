@@ -380,19 +380,32 @@ impl Partition {
     /// # Errors
     /// See [`ReadRefused`].
     pub fn read(&self, offset: Offset, limits: Limits) -> Result<Read, ReadRefused> {
-        match self.view.read(offset, limits) {
+        self.read_result(offset, self.view.read(offset, limits))
+    }
+
+    /// Reads without waiting for a device: `None` if it would have to; see
+    /// [`LogView::read_cached`].
+    ///
+    /// # Errors
+    /// See [`ReadRefused`].
+    pub fn read_cached(&self, offset: Offset, limits: Limits) -> Result<Option<Read>, ReadRefused> {
+        let read = self.view.read_cached(offset, limits).transpose();
+        read.map(|read| self.read_result(offset, read)).transpose()
+    }
+
+    fn read_result(
+        &self,
+        offset: Offset,
+        read: Result<Read, ReadError>,
+    ) -> Result<Read, ReadRefused> {
+        match &read {
             Err(ReadError::Log(error)) => {
                 tracing::error!(partition = %self.name, %offset, %error, "a read failed");
-                Err(ReadRefused::Log(ReadError::Log(error)))
             }
-            Ok(read) => {
-                if read.slice.is_none() {
-                    self.hurry();
-                }
-                Ok(read)
-            }
-            Err(error) => Err(ReadRefused::Log(error)),
+            Ok(Read { slice: None }) => self.hurry(),
+            Ok(_) | Err(_) => {}
         }
+        read.map_err(ReadRefused::Log)
     }
 
     /// Waits until the record at `last_offset` is committed.

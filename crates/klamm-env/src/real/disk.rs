@@ -159,6 +159,24 @@ impl DiskFile for RealFile {
         Ok(done)
     }
 
+    fn read_cached_at(&self, into: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < into.len() {
+            let parts = &mut [IoSliceMut::new(&mut into[done..])];
+            let at = position + done as u64;
+            match rustix::io::preadv2(&self.0, parts, at, ReadWriteFlags::NOWAIT) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                // A file system without support for the question says so; then it is waited for.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return self.read_at(into, position),
+                // `AGAIN` among them, which is `WouldBlock`.
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(done)
+    }
+
     fn write_all_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let first = match rustix::io::pwritev(&self.0, parts, position) {
@@ -233,6 +251,7 @@ fn write_rest(file: &File, parts: &[IoSlice<'_>], position: u64, done: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::FileSlice;
 
     #[test]
     fn a_lock_is_free_when_it_is_dropped_even_if_its_descriptor_was_copied() {
@@ -248,6 +267,29 @@ mod tests {
         drop(RealLock { file });
         RealDisk.lock(&path).map(drop).expect("the copy does not hold it");
         drop(copy);
+        fs::remove_file(&path).expect("the file can be removed");
+    }
+
+    #[test]
+    fn what_is_not_in_memory_is_read_by_who_waits_and_then_by_who_does_not() {
+        let path = std::env::temp_dir().join(format!("klamm-env-cold-{}", std::process::id()));
+        let written: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+        let file = RealDisk.open(&path, OpenMode::Create).expect("it can be made");
+        file.write_all_at(&[IoSlice::new(&written)], 0).expect("there is room");
+        file.sync().expect("the device works");
+        file.forget_cached(0, 100_000);
+        let slice = FileSlice { file, position: 10, len: 99_000 };
+        // A file system may keep it all the same: then it is there at once.
+        match slice.read_cached() {
+            Ok(bytes) => assert_eq!(bytes, written[10..99_010]),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+        slice.warm();
+        assert!(slice.is_resident());
+        assert_eq!(slice.read_cached().expect("it is in memory now"), written[10..99_010]);
+        let beyond = FileSlice { position: 99_000, len: 1001, ..slice };
+        let error = beyond.read_cached().expect_err("it ends before");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         fs::remove_file(&path).expect("the file can be removed");
     }
 

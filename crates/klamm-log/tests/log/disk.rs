@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use klamm_env::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, Space};
@@ -18,6 +18,8 @@ pub(crate) struct Counts {
     pub(crate) read_bytes: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) opens: AtomicU64,
+    /// Nothing is in memory for who does not want to wait.
+    pub(crate) is_cold: AtomicBool,
     /// Changing calls until one fails; negative: none will.
     until_failure: AtomicI64,
     failures: AtomicU64,
@@ -309,6 +311,13 @@ impl DiskFile for MemoryFile {
         into[..n].copy_from_slice(&content.now[from..from + n]);
         self.counts.read_bytes.fetch_add(n as u64, Ordering::SeqCst);
         Ok(n)
+    }
+
+    fn read_cached_at(&self, into: &mut [u8], position: u64) -> io::Result<usize> {
+        match self.counts.is_cold.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => self.read_at(into, position),
+        }
     }
 
     fn write_all_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {

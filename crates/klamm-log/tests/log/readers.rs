@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use klamm_log::{AtLeastOne, Limits, LogConfig, LogView, ReadError};
+use klamm_log::{AtLeastOne, Limits, LogConfig, LogView, Read, ReadError};
 use klamm_model::{Offset, Timestamp};
 use klamm_records::batches;
 
@@ -98,4 +98,28 @@ fn a_reader_that_comes_late_does_not_bring_a_deleted_segment_back() {
     let read = log.view().read(Offset(0), limits);
     assert!(matches!(read, Err(ReadError::OutOfRange { .. })));
     assert_eq!(disk.names().iter().filter(|name| name.ends_with(".log")).count(), 1);
+}
+
+#[test]
+fn who_does_not_want_to_wait_gets_what_is_in_memory_and_hears_of_the_rest() {
+    let disk = MemoryDisk::new();
+    let mut log = create(&disk, config());
+    fill(&mut log, 1000);
+    let limits = Limits { bytes_max: 500, at_least_one: AtLeastOne::Batch, upper: Offset(1000) };
+    let view = log.view();
+    let range = |read: Option<Read>| {
+        read.map(|read| read.slice.map_or((0, 0), |slice| (slice.position, slice.len)))
+    };
+    for offset in 0..=1000 {
+        let patient = range(Some(view.read(Offset(offset), limits).unwrap()));
+        assert_eq!(range(view.read_cached(Offset(offset), limits).unwrap()), patient);
+        disk.counts.is_cold.store(true, Ordering::SeqCst);
+        let reads = disk.counts.of(|counts| &counts.reads);
+        let cold = range(view.read_cached(Offset(offset), limits).unwrap());
+        assert_eq!(disk.counts.of(|counts| &counts.reads), reads, "it waits for {offset}");
+        // The places of the last batches are remembered, so no file is asked.
+        let is_remembered = offset >= 1000 - 256;
+        assert_eq!(cold, patient.filter(|_| is_remembered), "{offset}");
+        disk.counts.is_cold.store(false, Ordering::SeqCst);
+    }
 }
