@@ -2,7 +2,8 @@
 //! seed is one line that replays it: `cargo run -p klamm-sim -- groups N`.
 
 use klamm_coordinator::{CoordinatorBug, with_bug};
-use klamm_sim::coordinators::groups::{self, GroupTally, Tail};
+use klamm_sim::coordinators::groups::{self, GroupTally};
+use klamm_sim::coordinators::{Tail, Tally};
 
 /// A few seconds; `klamm-sim groups 0 20000` is for a longer while.
 const SEEDS: u64 = 150;
@@ -34,7 +35,7 @@ fn the_broker_may_crash_at_every_record_of_a_classic_groups_log() {
             groups::crash_at(seed, usize::MAX, Tail::Kept).unwrap_or_else(|v| panic!("{v}"));
         all.add(whole.clone());
         for n in 1..=whole.batches {
-            for tail in [Tail::Committed, Tail::Kept, Tail::Lost] {
+            for tail in Tail::ALL {
                 match groups::crash_at(seed, n, tail) {
                     Ok(did) => assert_eq!(did.crashes, 1, "seed {seed}, batch {n}"),
                     Err(violation) => panic!("{violation}"),

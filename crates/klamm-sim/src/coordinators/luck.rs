@@ -1,5 +1,5 @@
 //! What a seed is like: drawn from a few choices each, and counted, so that a test can say that
-//! every choice has had its seeds.
+//! every choice has had its seeds; and what seeds did, counted too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,6 +32,64 @@ impl Drawn {
     pub fn never(&self) -> Vec<String> {
         let never = self.0.iter().filter(|(_, times)| **times == 0);
         never.map(|((what, choice), _)| format!("{what}: {choice}")).collect()
+    }
+}
+
+/// What seeds did.
+pub trait Tally: Default {
+    /// Both together.
+    fn add(&mut self, other: Self);
+}
+
+/// A tally: numbers that add up, and what its seeds were like.
+macro_rules! tally {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: usize,)*
+            /// What its seeds were like.
+            pub drawn: $crate::coordinators::luck::Drawn,
+        }
+
+        impl $crate::coordinators::luck::Tally for $name {
+            fn add(&mut self, other: Self) {
+                $(self.$field += other.$field;)*
+                self.drawn.add(other.drawn);
+            }
+        }
+    };
+}
+pub(super) use tally;
+
+/// What goes wrong whatever is simulated. What happens once in `n` times never does when `n` is
+/// `None`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chaos {
+    pub(super) crashes: usize,
+    /// A log refuses an append, or all for a while.
+    pub(super) refusals: usize,
+    /// A message is lost.
+    pub(super) loss: Option<usize>,
+    /// A message takes long.
+    pub(super) slowness: Option<usize>,
+    /// A request arrives twice.
+    pub(super) duplication: Option<usize>,
+}
+
+impl Chaos {
+    /// Nothing goes wrong.
+    pub(super) const NONE: Self =
+        Self { crashes: 0, refusals: 0, loss: None, slowness: None, duplication: None };
+
+    pub(super) fn draw(draws: &mut Draws) -> Self {
+        Self {
+            crashes: draws.pick("crashes", &[0, 1, 3, 8]),
+            refusals: draws.pick("refusals", &[0, 1, 4, 12]),
+            loss: draws.pick("loss", &LUCK),
+            slowness: draws.pick("slowness", &LUCK),
+            duplication: draws.pick("duplication", &[None, Some(50), Some(6), Some(2)]),
+        }
     }
 }
 

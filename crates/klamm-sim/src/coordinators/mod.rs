@@ -6,6 +6,8 @@
 //! Never touches a file, a thread or the time.
 
 pub mod consumers;
+mod coordinator;
+mod course;
 pub mod groups;
 mod luck;
 pub mod migration;
@@ -14,12 +16,16 @@ mod queue;
 mod refusals;
 mod trace;
 pub mod transactions;
+mod world;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use luck::Drawn;
+use course::Plan;
+pub use course::Tail;
+pub use luck::{Drawn, Tally};
 use trace::Trace;
+use world::{World, run, trace_hash};
 
 /// A simulation, by the word that the command line has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +46,7 @@ impl Simulation {
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             transactions::NAME => Some(Self::Transactions),
-            groups::NAME => Some(Self::Groups),
+            groups::Groups::NAME => Some(Self::Groups),
             consumers::NAME => Some(Self::ConsumerGroups),
             migration::NAME => Some(Self::Migration),
             _ => None,
@@ -67,7 +73,7 @@ impl Simulation {
     pub fn trace_hash(self, seed: u64) -> Result<u64, Violation> {
         match self {
             Self::Transactions => transactions::of_seed(seed).trace_hash(),
-            Self::Groups => groups::of_seed(seed).trace_hash(),
+            Self::Groups => trace_hash::<groups::Groups>(seed),
             Self::ConsumerGroups => consumers::of_seed(seed).trace_hash(),
             Self::Migration => migration::of_seed(seed).trace_hash(),
         }
