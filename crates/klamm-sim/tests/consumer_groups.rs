@@ -4,6 +4,7 @@
 
 use klamm_coordinator::{CoordinatorBug, with_bug};
 use klamm_sim::coordinators::consumers::{self, ConsumerGroupTally};
+use klamm_sim::coordinators::{Tail, Tally};
 
 /// A few seconds; `klamm-sim consumer-groups 0 20000` is for a longer while.
 const SEEDS: u64 = 100;
@@ -26,20 +27,34 @@ fn whatever_happens_partitions_have_one_owner_epochs_never_go_back_and_the_group
     assert!(tally.removed > 200 && tally.crashes > 50, "{tally:?} says too little");
     assert!(tally.refused > 50, "{tally:?} says too little");
     assert!(tally.expired > 100 && tally.deleted_topics > 50, "{tally:?} says too little");
+    assert!(tally.drawn.choices() > 50, "{tally:?} says too little");
+    assert_eq!(tally.drawn.never(), [] as [String; 0], "never drawn: it says too little");
 }
 
 #[test]
 fn the_broker_may_crash_at_every_record_of_the_groups_log() {
     let mut crashes = 0;
     for seed in 0..2 {
-        for n in 1..=BATCHES_MAX {
-            match consumers::crash_at(seed, n) {
-                Ok(did) => crashes += did.crashes,
-                Err(violation) => panic!("{violation}"),
+        let never = consumers::crash_at(seed, usize::MAX, Tail::Kept);
+        let batches = never.unwrap_or_else(|violation| panic!("{violation}")).batches;
+        for n in 1..=batches.min(BATCHES_MAX) {
+            for tail in Tail::ALL {
+                match consumers::crash_at(seed, n, tail) {
+                    Ok(did) => crashes += did.crashes,
+                    Err(violation) => panic!("{violation}"),
+                }
             }
         }
     }
-    assert!(crashes > 60, "{crashes} crashes are too few to say anything");
+    assert!(crashes > 180, "{crashes} crashes are too few to say anything");
+}
+
+#[test]
+fn the_same_seed_does_the_same() {
+    for seed in 0..10 {
+        let did = || consumers::random(seed).unwrap_or_else(|v| panic!("{v}"));
+        assert_eq!(did(), did(), "seed {seed}");
+    }
 }
 
 fn is_found(bug: CoordinatorBug, how: &str) {

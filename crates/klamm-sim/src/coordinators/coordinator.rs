@@ -41,6 +41,10 @@ impl<S: Shard> Coordinator<S> {
         self.state.shard()
     }
 
+    pub(super) fn on_news(&mut self, news: &S::News) {
+        self.state.on_news(news);
+    }
+
     /// Commits and timers.
     pub(super) fn turn(&mut self, time: Time) {
         self.state.on_high_watermark(time);

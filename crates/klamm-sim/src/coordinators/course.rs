@@ -16,6 +16,8 @@ pub(super) const SLOW_MS: u64 = 500;
 const QUICK_MS: u64 = 8;
 /// A client that hears nothing asks again after half of this to twice as much.
 const PATIENCE_MS: u64 = 80;
+/// A client does not go on at once.
+const PAUSE_MS: usize = 10;
 /// Batches are committed that often.
 const SYNC_MS: usize = 5;
 
@@ -204,6 +206,21 @@ impl<E> Course<E> {
             let delay = self.delay();
             self.put(delay, arrival);
         }
+    }
+
+    /// A client goes on when it is due; some think for longer than their session, once in so many
+    /// times.
+    pub(super) fn goes_on(
+        &mut self,
+        (silence, session_ms): (Option<usize>, u64),
+        due_ms: u64,
+        next: E,
+    ) {
+        if self.happens(silence) {
+            return self.put_within(2 * session_ms, next);
+        }
+        let pause_ms = self.random.below(PAUSE_MS) as u64;
+        self.put(due_ms.saturating_sub(self.ms) + pause_ms, next);
     }
 
     /// What a log is to refuse from now on.

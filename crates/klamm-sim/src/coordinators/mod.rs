@@ -11,6 +11,7 @@ mod course;
 pub mod groups;
 mod luck;
 pub mod migration;
+mod owners;
 mod partition;
 mod queue;
 mod refusals;
@@ -47,7 +48,7 @@ impl Simulation {
         match name {
             transactions::NAME => Some(Self::Transactions),
             groups::Groups::NAME => Some(Self::Groups),
-            consumers::NAME => Some(Self::ConsumerGroups),
+            consumers::ConsumerGroups::NAME => Some(Self::ConsumerGroups),
             migration::NAME => Some(Self::Migration),
             _ => None,
         }
@@ -74,7 +75,7 @@ impl Simulation {
         match self {
             Self::Transactions => transactions::of_seed(seed).trace_hash(),
             Self::Groups => trace_hash::<groups::Groups>(seed),
-            Self::ConsumerGroups => consumers::of_seed(seed).trace_hash(),
+            Self::ConsumerGroups => trace_hash::<consumers::ConsumerGroups>(seed),
             Self::Migration => migration::of_seed(seed).trace_hash(),
         }
     }
