@@ -4,9 +4,12 @@
 
 use klamm_coordinator::{CoordinatorBug, with_bug};
 use klamm_sim::coordinators::migration::{self, MigrationTally};
+use klamm_sim::coordinators::{Tail, Tally};
 
 /// A few seconds; `klamm-sim migration 0 20000` is for a longer while.
 const SEEDS: u64 = 120;
+/// Batches of a log at each of which the broker crashes.
+const BATCHES_MAX: usize = 40;
 /// Tried until a bug shows.
 const SEEDS_MAX: u64 = 500;
 
@@ -26,6 +29,24 @@ fn whichever_way_members_go_partitions_have_one_owner_and_the_group_ends_as_its_
     assert!(tally.crashes > 100 && tally.refused > 50, "{tally:?} says too little");
     assert!(tally.drawn.choices() > 50, "{tally:?} says too little");
     assert_eq!(tally.drawn.never(), [] as [String; 0], "never drawn: it says too little");
+}
+
+#[test]
+fn the_broker_may_crash_at_every_record_of_a_group_that_changes_its_protocol() {
+    let mut crashes = 0;
+    for seed in 0..2 {
+        let never = migration::crash_at(seed, usize::MAX, Tail::Kept);
+        let batches = never.unwrap_or_else(|violation| panic!("{violation}")).batches;
+        for n in 1..=batches.min(BATCHES_MAX) {
+            for tail in Tail::ALL {
+                match migration::crash_at(seed, n, tail) {
+                    Ok(did) => crashes += did.crashes,
+                    Err(violation) => panic!("{violation}"),
+                }
+            }
+        }
+    }
+    assert!(crashes > 180, "{crashes} crashes are too few to say anything");
 }
 
 #[test]

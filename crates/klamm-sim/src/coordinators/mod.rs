@@ -49,7 +49,7 @@ impl Simulation {
             transactions::NAME => Some(Self::Transactions),
             groups::Groups::NAME => Some(Self::Groups),
             consumers::ConsumerGroups::NAME => Some(Self::ConsumerGroups),
-            migration::NAME => Some(Self::Migration),
+            migration::Migration::NAME => Some(Self::Migration),
             _ => None,
         }
     }
@@ -76,7 +76,7 @@ impl Simulation {
             Self::Transactions => transactions::of_seed(seed).trace_hash(),
             Self::Groups => trace_hash::<groups::Groups>(seed),
             Self::ConsumerGroups => trace_hash::<consumers::ConsumerGroups>(seed),
-            Self::Migration => migration::of_seed(seed).trace_hash(),
+            Self::Migration => trace_hash::<migration::Migration>(seed),
         }
     }
 }
