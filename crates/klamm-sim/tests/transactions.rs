@@ -4,11 +4,12 @@
 use klamm_coordinator::{CoordinatorBug, with_bug};
 use klamm_log::SeededBug;
 use klamm_sim::coordinators::transactions::{self, TransactionTally};
+use klamm_sim::coordinators::{Tail, Tally};
 
 /// A few seconds; `klamm-sim transactions 0 20000` is for a longer while.
 const SEEDS: u64 = 60;
-/// Records of a log at each of which the broker crashes.
-const RECORDS_MAX: usize = 25;
+/// Batches of a log at each of which the broker crashes.
+const BATCHES_MAX: usize = 25;
 /// Tried until a bug shows.
 const SEEDS_MAX: u64 = 2000;
 
@@ -33,15 +34,18 @@ fn whatever_happens_transactions_are_read_whole_once_or_not_at_all() {
 fn the_broker_may_crash_at_every_record_of_the_coordinators_log() {
     let mut crashes = 0;
     for seed in 0..2 {
-        let records = transactions::crash_at(seed, usize::MAX).unwrap_or_else(|v| panic!("{v}"));
-        for n in 1..=records.records.min(RECORDS_MAX) {
-            match transactions::crash_at(seed, n) {
-                Ok(did) => crashes += did.crashes,
-                Err(violation) => panic!("{violation}"),
+        let never = transactions::crash_at(seed, usize::MAX, Tail::Kept);
+        let batches = never.unwrap_or_else(|violation| panic!("{violation}")).batches;
+        for n in 1..=batches.min(BATCHES_MAX) {
+            for tail in Tail::ALL {
+                match transactions::crash_at(seed, n, tail) {
+                    Ok(did) => crashes += did.crashes,
+                    Err(violation) => panic!("{violation}"),
+                }
             }
         }
     }
-    assert!(crashes > 30, "{crashes} crashes are too few to say anything");
+    assert!(crashes > 90, "{crashes} crashes are too few to say anything");
 }
 
 #[test]

@@ -20,12 +20,10 @@ pub mod transactions;
 mod world;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use course::Plan;
 pub use course::Tail;
 pub use luck::{Drawn, Tally};
-use trace::Trace;
 use world::{World, run, trace_hash};
 
 /// A simulation, by the word that the command line has for it.
@@ -46,7 +44,7 @@ impl Simulation {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
-            transactions::NAME => Some(Self::Transactions),
+            transactions::Transactions::NAME => Some(Self::Transactions),
             groups::Groups::NAME => Some(Self::Groups),
             consumers::ConsumerGroups::NAME => Some(Self::ConsumerGroups),
             migration::Migration::NAME => Some(Self::Migration),
@@ -73,7 +71,7 @@ impl Simulation {
     /// The promise that was broken.
     pub fn trace_hash(self, seed: u64) -> Result<u64, Violation> {
         match self {
-            Self::Transactions => transactions::of_seed(seed).trace_hash(),
+            Self::Transactions => trace_hash::<transactions::Transactions>(seed),
             Self::Groups => trace_hash::<groups::Groups>(seed),
             Self::ConsumerGroups => trace_hash::<consumers::ConsumerGroups>(seed),
             Self::Migration => trace_hash::<migration::Migration>(seed),
@@ -102,44 +100,6 @@ impl fmt::Display for Violation {
 }
 
 impl std::error::Error for Violation {}
-
-/// A seed of a coordinator: what it did, once more with every line if that broke a promise.
-struct Run<W> {
-    name: &'static str,
-    seed: u64,
-    work: W,
-}
-
-impl<T, W: Fn(u64, &mut Trace) -> Result<T, String>> Run<W> {
-    fn run(self) -> Result<T, Violation> {
-        self.go(&mut Trace::silent()).map_err(|_| {
-            let mut trace = Trace::told();
-            let what = match self.go(&mut trace) {
-                Err(what) => what,
-                Ok(_) => "it breaks a promise at random: what it does is not its seed's".to_owned(),
-            };
-            Violation { name: self.name, seed: self.seed, what, story: trace.into_story() }
-        })
-    }
-
-    /// The hash of everything that happens.
-    fn trace_hash(self) -> Result<u64, Violation> {
-        let mut trace = Trace::hashed();
-        let Self { name, seed, .. } = self;
-        self.go(&mut trace).map_err(|what| Violation { name, seed, what, story: Vec::new() })?;
-        Ok(trace.hash())
-    }
-
-    /// A panic of a shard is a violation too.
-    fn go(&self, trace: &mut Trace) -> Result<T, String> {
-        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(self.seed, trace)));
-        result.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-            Err(format!("panic: {}", text.unwrap_or_default()))
-        })
-    }
-}
 
 /// Fails with `what` unless `holds`.
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
