@@ -5,7 +5,7 @@ use klamm_coordinator::Time;
 use klamm_env::Moment;
 use klamm_model::Timestamp;
 
-use super::luck::{Chaos, happens};
+use super::luck::{Chaos, Drawn, happens};
 use super::queue::Queue;
 use super::refusals::Refusal;
 use crate::random::Seeded;
@@ -23,10 +23,10 @@ const SYNC_MS: usize = 5;
 
 /// What is to go wrong in a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plan {
+pub enum Plan {
     /// Everything, at random.
     Chaos,
-    /// The broker crashes when the coordinator's log has so many batches, and nothing else does.
+    /// Nothing, except that the broker crashes when the coordinator's log has so many batches.
     CrashAt(usize, Tail),
 }
 
@@ -67,6 +67,8 @@ pub(super) struct Course<E> {
     /// For the story of a violation.
     pub(super) notes: Vec<String>,
     pub(super) crashes: usize,
+    /// What the seed is like.
+    pub(super) drawn: Drawn,
     plan: Plan,
     chaos: Chaos,
     ms: u64,
@@ -77,11 +79,12 @@ pub(super) struct Course<E> {
 }
 
 impl<E> Course<E> {
-    pub(super) fn new(random: Seeded, plan: Plan, chaos: Chaos) -> Self {
+    pub(super) fn new(random: Seeded, plan: Plan, (chaos, drawn): (Chaos, Drawn)) -> Self {
         Self {
             random,
             notes: Vec::new(),
             crashes: 0,
+            drawn,
             plan,
             chaos,
             ms: 0,
@@ -235,7 +238,7 @@ mod tests {
     use super::*;
 
     fn course(chaos: Chaos) -> Course<&'static str> {
-        Course::new(Seeded::new(1), Plan::Chaos, chaos)
+        Course::new(Seeded::new(1), Plan::Chaos, (chaos, Drawn::default()))
     }
 
     fn arrivals(course: &mut Course<&'static str>) -> usize {

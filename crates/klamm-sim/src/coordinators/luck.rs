@@ -35,27 +35,55 @@ impl Drawn {
     }
 }
 
+/// What every simulation counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Crashes of the broker.
+    pub crashes: usize,
+    /// Appends that a log refused.
+    pub refused: usize,
+    /// Batches in the coordinator's log.
+    pub batches: usize,
+    /// What its seeds were like.
+    pub drawn: Drawn,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: Self) {
+        self.crashes += other.crashes;
+        self.refused += other.refused;
+        self.batches += other.batches;
+        self.drawn.add(other.drawn);
+    }
+}
+
 /// What seeds did.
 pub trait Tally: Default {
     /// Both together.
     fn add(&mut self, other: Self);
+    /// What every simulation counts.
+    fn counts(&mut self) -> &mut Counts;
 }
 
-/// A tally: numbers that add up, and what its seeds were like.
+/// A tally: numbers that add up.
 macro_rules! tally {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct $name {
             $($(#[$field_doc])* pub $field: usize,)*
-            /// What its seeds were like.
-            pub drawn: $crate::coordinators::luck::Drawn,
+            /// What every simulation counts.
+            pub counts: $crate::coordinators::luck::Counts,
         }
 
         impl $crate::coordinators::luck::Tally for $name {
             fn add(&mut self, other: Self) {
                 $(self.$field += other.$field;)*
-                self.drawn.add(other.drawn);
+                self.counts.add(other.counts);
+            }
+
+            fn counts(&mut self) -> &mut $crate::coordinators::luck::Counts {
+                &mut self.counts
             }
         }
     };

@@ -21,35 +21,36 @@ mod world;
 
 use std::fmt;
 
-use course::Plan;
-pub use course::Tail;
-pub use luck::{Drawn, Tally};
-use world::{World, run, trace_hash};
+pub use course::{Plan, Tail};
+pub use luck::{Counts, Drawn, Tally};
+pub use world::Simulated;
+use world::{World, trace_hash};
 
-/// A simulation, by the word that the command line has for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Simulation {
-    /// Transactions.
-    Transactions,
-    /// Groups of the classic protocol.
-    Groups,
-    /// Groups of the consumer protocol.
-    ConsumerGroups,
-    /// Groups that change their protocol.
-    Migration,
+/// A simulation.
+#[derive(Debug, Clone, Copy)]
+pub struct Simulation {
+    name: &'static str,
+    run: fn(u64) -> Result<(), Violation>,
+    trace_hash: fn(u64) -> Result<u64, Violation>,
 }
 
 impl Simulation {
-    /// By its word.
+    const ALL: [Self; 4] = [
+        Self::of::<transactions::Transactions>(),
+        Self::of::<groups::Groups>(),
+        Self::of::<consumers::ConsumerGroups>(),
+        Self::of::<migration::Migration>(),
+    ];
+
+    const fn of<W: World>() -> Self {
+        let run = |seed| W::run(seed, Plan::Chaos).map(drop);
+        Self { name: W::NAME, run, trace_hash: trace_hash::<W> }
+    }
+
+    /// By the word that the command line has for it.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            transactions::Transactions::NAME => Some(Self::Transactions),
-            groups::Groups::NAME => Some(Self::Groups),
-            consumers::ConsumerGroups::NAME => Some(Self::ConsumerGroups),
-            migration::Migration::NAME => Some(Self::Migration),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|simulation| simulation.name == name)
     }
 
     /// One seed.
@@ -57,12 +58,7 @@ impl Simulation {
     /// # Errors
     /// The promise that was broken.
     pub fn run(self, seed: u64) -> Result<(), Violation> {
-        match self {
-            Self::Transactions => transactions::random(seed).map(drop),
-            Self::Groups => groups::random(seed).map(drop),
-            Self::ConsumerGroups => consumers::random(seed).map(drop),
-            Self::Migration => migration::random(seed).map(drop),
-        }
+        (self.run)(seed)
     }
 
     /// A hash of everything that happens in a seed: the same in every process.
@@ -70,12 +66,7 @@ impl Simulation {
     /// # Errors
     /// The promise that was broken.
     pub fn trace_hash(self, seed: u64) -> Result<u64, Violation> {
-        match self {
-            Self::Transactions => trace_hash::<transactions::Transactions>(seed),
-            Self::Groups => trace_hash::<groups::Groups>(seed),
-            Self::ConsumerGroups => trace_hash::<consumers::ConsumerGroups>(seed),
-            Self::Migration => trace_hash::<migration::Migration>(seed),
-        }
+        (self.trace_hash)(seed)
     }
 }
 

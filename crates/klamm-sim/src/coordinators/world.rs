@@ -2,10 +2,12 @@
 //! calm at the end; and the seed itself, told once more if it breaks a promise.
 
 use std::fmt::Debug;
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Violation;
 use super::course::{Course, Happening, Plan, Tail};
+use super::luck::{Counts, Tally};
 use super::partition::SimPartition;
 use super::trace::Trace;
 
@@ -18,15 +20,25 @@ pub(super) enum Commits {
     Together,
 }
 
+/// What everybody may do with a simulation.
+pub trait Simulated: Sized {
+    /// What a seed did.
+    type Tally: Tally;
+
+    /// One seed.
+    ///
+    /// # Errors
+    /// The promise that was broken.
+    fn run(seed: u64, plan: Plan) -> Result<Self::Tally, Violation>;
+}
+
 /// A coordinator, its clients, and what they promise.
-pub(super) trait World: Sized {
+pub(super) trait World: Simulated {
     /// What the command line calls it.
     const NAME: &'static str;
     const COMMITS: Commits;
     /// What happens in it besides crashes and the like.
     type Event: Debug;
-    /// What a seed did.
-    type Tally;
 
     fn new(seed: u64, plan: Plan) -> Self;
     fn course(&mut self) -> &mut Course<Self::Event>;
@@ -39,7 +51,7 @@ pub(super) trait World: Sized {
     fn calm_down(&mut self);
     /// Everything that follows from an event without another, and what must hold after each.
     fn settle(&mut self) -> Result<(), String>;
-    /// What must hold in the end.
+    /// What must hold in the end; gives what was done, without what every simulation counts.
     fn finish(self) -> Result<Self::Tally, String>;
 
     /// Whether the story is better for an event.
@@ -91,7 +103,7 @@ fn live<W: World>(mut world: W, trace: &mut Trace) -> Result<W::Tally, String> {
             other => trace.note(format_args!("{ms} {other:?}")),
         }
         if matches!(happening, Happening::End) {
-            return world.finish();
+            return finish(world);
         }
         let happened = happen(&mut world, happening).and_then(|()| world.settle());
         world.course().notes.drain(..).for_each(|note| trace.note(format_args!("{ms} {note}")));
@@ -106,6 +118,20 @@ fn live<W: World>(mut world: W, trace: &mut Trace) -> Result<W::Tally, String> {
         }
     }
     Err("the queue is empty before the end".to_owned())
+}
+
+fn finish<W: World>(mut world: W) -> Result<W::Tally, String> {
+    let logs = world.logs();
+    let course = world.course();
+    let counts = Counts {
+        crashes: course.crashes,
+        refused: logs.iter().map(SimPartition::refused).sum(),
+        batches: logs[0].len(),
+        drawn: take(&mut course.drawn),
+    };
+    let mut tally = world.finish()?;
+    *tally.counts() = counts;
+    Ok(tally)
 }
 
 fn happen<W: World>(world: &mut W, happening: Happening<W::Event>) -> Result<(), String> {

@@ -17,6 +17,7 @@
 //! requests are lost when a later one of their member has arrived. All others arrive, however late.
 
 pub(super) mod cluster;
+mod exchange;
 pub(super) mod journal;
 mod legal;
 pub(super) mod member;
@@ -25,8 +26,7 @@ mod settled;
 mod world;
 
 use super::luck::tally;
-use super::{Plan, Tail, Violation, run};
-pub(super) use world::ConsumerGroups;
+pub use world::ConsumerGroups;
 
 tally! {
     /// What a seed did.
@@ -37,32 +37,9 @@ tally! {
         commits,
         /// Memberships that the coordinator ended.
         removed,
-        /// Crashes of the broker.
-        crashes,
         /// Tombstones of offsets.
         expired,
         /// Topics that were deleted.
         deleted_topics,
-        /// Appends that the log refused.
-        refused,
-        /// Batches in the log.
-        batches,
     }
-}
-
-/// One seed.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn random(seed: u64) -> Result<ConsumerGroupTally, Violation> {
-    run::<ConsumerGroups>(seed, Plan::Chaos)
-}
-
-/// The same, but nothing goes wrong except that the broker crashes when the log has its `n`-th
-/// batch.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn crash_at(seed: u64, n: usize, tail: Tail) -> Result<ConsumerGroupTally, Violation> {
-    run::<ConsumerGroups>(seed, Plan::CrashAt(n, tail))
 }

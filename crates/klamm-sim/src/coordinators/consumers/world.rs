@@ -4,23 +4,25 @@ use std::collections::BTreeSet;
 
 use klamm_coordinator::PartitionLog;
 use klamm_group_coordinator::consumer::{LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
-use klamm_group_coordinator::{GroupShard, PartitionResult, Record, Request, Response};
-use klamm_model::{ErrorCode, Offset};
+use klamm_group_coordinator::{GroupShard, Record, Request, Response};
+use klamm_model::Offset;
 use klamm_stdx::Str;
 
 use super::cluster::{Cluster, Partition, Wants};
+use super::exchange::Message;
 use super::journal::{Journal, records};
 use super::legal::{self, Given};
-use super::member::{GROUP, Identity, Learned, Member, Sent, Step};
+use super::member::{GROUP, Identity, Member};
 use super::options::Options;
 use super::{ConsumerGroupTally, settled};
+use crate::coordinators::Violation;
 use crate::coordinators::coordinator::{Coordinator, Waiting, no_effects};
 use crate::coordinators::course::{Course, Plan, SLOW_MS};
 use crate::coordinators::ensure;
 use crate::coordinators::luck::happens;
-use crate::coordinators::owners::{Owners, TwoOwners};
+use crate::coordinators::owners::Owners;
 use crate::coordinators::partition::SimPartition;
-use crate::coordinators::world::{Commits, World};
+use crate::coordinators::world::{Commits, Simulated, World, run};
 use crate::random::Seeded;
 
 /// How long there is chaos.
@@ -35,14 +37,6 @@ const REMOVAL_RETRY_MS: u64 = 1_000;
 /// Heartbeats, with their way there and back, that a group needs at most to settle.
 const SETTLED_WITHIN: u64 = 12;
 const WAY_MS: u64 = 30;
-
-/// A request on its way.
-#[derive(Debug, Clone)]
-pub(in crate::coordinators) struct Message {
-    member: usize,
-    sent: Sent,
-    request: Request,
-}
 
 #[derive(Debug)]
 pub(in crate::coordinators) enum Event {
@@ -61,33 +55,40 @@ pub(in crate::coordinators) enum Event {
 }
 
 /// The whole world of a seed.
-pub(in crate::coordinators) struct ConsumerGroups {
-    course: Course<Event>,
-    options: Options,
-    cluster: Cluster,
-    coordinator: Coordinator<GroupShard>,
-    log: SimPartition,
-    members: Vec<Member>,
+pub struct ConsumerGroups {
+    pub(super) course: Course<Event>,
+    pub(super) options: Options,
+    pub(super) cluster: Cluster,
+    pub(super) coordinator: Coordinator<GroupShard>,
+    pub(super) log: SimPartition,
+    pub(super) members: Vec<Member>,
     /// One more than the number of each member's request that arrived last.
-    arrived: Vec<u64>,
-    waiting: Waiting<(usize, u64), Response>,
+    pub(super) arrived: Vec<u64>,
+    pub(super) waiting: Waiting<(usize, u64), Response>,
     /// Of members that are in the group.
-    owners: Owners,
-    journal: Journal,
-    answered: BTreeSet<(Partition, i64)>,
-    given: Given,
-    appended_to: Offset,
-    committed_to: Offset,
+    pub(super) owners: Owners,
+    pub(super) journal: Journal,
+    pub(super) answered: BTreeSet<(Partition, i64)>,
+    pub(super) given: Given,
+    pub(super) appended_to: Offset,
+    pub(super) committed_to: Offset,
     /// Appends that were refused when the group was compared with its log last.
-    refused: usize,
-    tally: ConsumerGroupTally,
+    pub(super) refused: usize,
+    pub(super) tally: ConsumerGroupTally,
+}
+
+impl Simulated for ConsumerGroups {
+    type Tally = ConsumerGroupTally;
+
+    fn run(seed: u64, plan: Plan) -> Result<ConsumerGroupTally, Violation> {
+        run::<Self>(seed, plan)
+    }
 }
 
 impl World for ConsumerGroups {
     const NAME: &'static str = "consumer-groups";
     const COMMITS: Commits = Commits::OneByOne;
     type Event = Event;
-    type Tally = ConsumerGroupTally;
 
     fn new(seed: u64, plan: Plan) -> Self {
         let mut random = Seeded::new(seed);
@@ -95,7 +96,7 @@ impl World for ConsumerGroups {
         let options = if plan == Plan::Chaos { options } else { options.calm() };
         let cluster = Cluster::new(&mut random);
         let log = SimPartition::default();
-        let course = Course::new(random, plan, options.chaos);
+        let course = Course::new(random, plan, (options.chaos, drawn));
         let mut this = Self {
             coordinator: Coordinator::load(
                 options.shard(),
@@ -117,7 +118,7 @@ impl World for ConsumerGroups {
             appended_to: Offset(0),
             committed_to: Offset(0),
             refused: 0,
-            tally: ConsumerGroupTally { drawn, ..ConsumerGroupTally::default() },
+            tally: ConsumerGroupTally::default(),
         };
         this.plan();
         this
@@ -191,14 +192,11 @@ impl World for ConsumerGroups {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<ConsumerGroupTally, String> {
+    fn finish(self) -> Result<ConsumerGroupTally, String> {
         let lost = self.answered.iter().find(|committed| !self.journal.has(committed));
         ensure(lost.is_none(), || format!("commit {lost:?} was answered and is not in the log"))?;
         let group = self.coordinator.shard().consumer_group(GROUP).ok_or("there is no group")?;
         settled::check(group, &self.members, &self.cluster)?;
-        self.tally.crashes = self.course.crashes;
-        self.tally.refused = self.refused;
-        self.tally.batches = self.log.len();
         Ok(self.tally)
     }
 }
@@ -272,104 +270,6 @@ impl ConsumerGroups {
             // Nobody waits for what it says.
             drop(self.coordinator.ask(self.course.time(), Request::TopicDeleted(name)));
         }
-    }
-
-    /// A member sends its current request, and another if it hears nothing.
-    fn send(&mut self, index: usize, number: u64) {
-        let member = &self.members[index];
-        if !member.is_alive || member.number != number {
-            return;
-        }
-        let (sent, request) = (member.sends(), member.request(&self.cluster));
-        let message = Message { member: index, sent, request };
-        self.course.sends(|| Event::Deliver(message.clone()));
-        let patience = self.course.patience();
-        self.course.put(patience, Event::Impatience(index, number));
-    }
-
-    fn retry(&mut self, index: usize, number: u64) {
-        let member = &mut self.members[index];
-        if member.is_alive && member.number == number {
-            member.retry();
-            let number = member.number;
-            self.send(index, number);
-        }
-    }
-
-    fn deliver(&mut self, message: Message) {
-        let Message { member: index, sent, request } = message;
-        let arrived = &mut self.arrived[index];
-        if sent.number < *arrived && self.members[index].is_mistakable(&sent) {
-            return;
-        }
-        *arrived = (sent.number + 1).max(*arrived);
-        let asked = (index, sent.number);
-        match self.refusal(&request) {
-            Some(refusal) => self.waiting.answer(asked, refusal),
-            None => {
-                let answer = self.coordinator.ask(self.course.time(), request);
-                self.waiting.add(asked, answer);
-            }
-        }
-    }
-
-    /// What klamm-apis refuses by itself: offsets of a topic that is gone.
-    fn refusal(&self, request: &Request) -> Option<Response> {
-        let Request::CommitOffsets(_, commit) = request else { return None };
-        let is_known = |id| self.cluster.name(id).is_some();
-        if commit.offsets.iter().all(|line| line.topic_id.is_some_and(is_known)) {
-            return None;
-        }
-        let error = ErrorCode::UnknownTopicId;
-        let line = PartitionResult { topic: Str::new(), partition: 0, error };
-        Some(Response::CommitOffsets(vec![line]))
-    }
-
-    fn on_answer(
-        &mut self,
-        (index, number): (usize, u64),
-        answer: (Response, u64),
-    ) -> Result<(), String> {
-        let member = &mut self.members[index];
-        if !member.is_alive || member.number != number {
-            return Ok(());
-        }
-        let learned = member.on_answer(answer, self.course.ms(), &mut self.course.random)?;
-        self.owners.give_up(index, &member.has);
-        match learned {
-            Learned::Nothing => {}
-            Learned::Has => self.take(index)?,
-            Learned::Committed(offsets) => {
-                self.tally.commits += 1;
-                self.answered.extend(offsets);
-                member.take();
-                self.take(index)?;
-            }
-            Learned::Ends => {
-                member.is_alive = false;
-                return Ok(());
-            }
-        }
-        let member = &self.members[index];
-        let due_ms = if member.step == Step::Beat { member.beat_at_ms } else { 0 };
-        let next = Event::Send(index, member.number);
-        self.course.goes_on((self.options.silence, self.options.times.session_ms), due_ms, next);
-        Ok(())
-    }
-
-    /// A member may have taken what it was told to; one that is out of the group has nothing.
-    fn take(&mut self, index: usize) -> Result<(), String> {
-        let member = &self.members[index];
-        if self.journal.life(&member.member_id) != member.life {
-            self.owners.give_up(index, &member.has);
-            return Ok(());
-        }
-        let taken = self.owners.take(index, &member.has);
-        self.tally.taken += taken.map_err(|TwoOwners { partition, other }| {
-            let (a, b) = (&self.members[other].member_id, &member.member_id);
-            format!("{partition:?} has two owners: {a} and {b}")
-        })?;
-        Ok(())
     }
 
     /// What is written is legal at the moment it is written.

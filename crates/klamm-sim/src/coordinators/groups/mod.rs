@@ -12,17 +12,18 @@
 //! A live member's requests arrive in order, as on a connection; what a member sent in a
 //! generation before arrives as late and as often as it likes.
 
+mod exchange;
 mod journal;
 pub(super) mod member;
 pub(super) mod options;
+mod promises;
 mod settled;
 mod transactions;
 mod words;
 mod world;
 
 use super::luck::tally;
-use super::{Plan, Tail, Violation, run};
-pub(super) use world::Groups;
+pub use world::Groups;
 
 tally! {
     /// What a seed did.
@@ -31,8 +32,6 @@ tally! {
         assignments,
         /// Commits that were answered.
         commits,
-        /// Crashes of the broker.
-        crashes,
         /// Tombstones of offsets.
         expired,
         /// Tombstones of groups.
@@ -43,27 +42,5 @@ tally! {
         static_returns,
         /// Transactions that were committed.
         transactions,
-        /// Appends that the log refused.
-        refused,
-        /// Batches in the log.
-        batches,
     }
-}
-
-/// One seed.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn random(seed: u64) -> Result<GroupTally, Violation> {
-    run::<Groups>(seed, Plan::Chaos)
-}
-
-/// A workload with joins, syncs, static members that return, commits in transactions and without,
-/// members that leave, offsets that expire and a group that ends, in which nothing goes wrong except
-/// that the broker crashes at the `n`-th batch of the log.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn crash_at(seed: u64, n: usize, tail: Tail) -> Result<GroupTally, Violation> {
-    run::<Groups>(seed, Plan::CrashAt(n, tail))
 }

@@ -16,14 +16,14 @@
 //! consumer protocol either, and are lost when a later request of their member has arrived.
 
 mod client;
+mod exchange;
 mod journal;
 mod options;
 mod settled;
 mod world;
 
 use super::luck::tally;
-use super::{Plan, Tail, Violation, run};
-pub(super) use world::Migration;
+pub use world::Migration;
 
 tally! {
     /// What a seed did.
@@ -34,34 +34,11 @@ tally! {
         commits,
         /// Memberships that the coordinator ended.
         removed,
-        /// Crashes of the broker.
-        crashes,
         /// Clients that were followed by one of the other protocol.
         switches,
         /// Groups with members that became one of the consumer protocol.
         upgrades,
         /// Groups with members that became a classic one.
         downgrades,
-        /// Appends that the log refused.
-        refused,
-        /// Batches in the log.
-        batches,
     }
-}
-
-/// One seed.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn random(seed: u64) -> Result<MigrationTally, Violation> {
-    run::<Migration>(seed, Plan::Chaos)
-}
-
-/// The same members, who change their protocol, but nothing goes wrong except that the broker
-/// crashes when the log has its `n`-th batch.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn crash_at(seed: u64, n: usize, tail: Tail) -> Result<MigrationTally, Violation> {
-    run::<Migration>(seed, Plan::CrashAt(n, tail))
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use klamm_group_coordinator::{GroupShard, Request, Response};
+use klamm_group_coordinator::{GroupShard, Response};
 use klamm_model::{Offset, TopicId};
 use klamm_stdx::Str;
 
-use super::client::{Client, Learned, Member, Protocol, Sent};
+use super::client::{Client, Member, Protocol};
+use super::exchange::Message;
 use super::journal::{Became, Journal};
 use super::options::Options;
 use super::{MigrationTally, settled};
+use crate::coordinators::Violation;
 use crate::coordinators::consumers::cluster::{Cluster, Partition, Wants};
 use crate::coordinators::consumers::journal::records;
 use crate::coordinators::consumers::member as consumer;
@@ -19,9 +21,9 @@ use crate::coordinators::ensure;
 use crate::coordinators::groups::member::{self as classic, PARTITIONS, TOPIC};
 use crate::coordinators::groups::options::Options as ClassicOptions;
 use crate::coordinators::luck::happens;
-use crate::coordinators::owners::{Owners, TwoOwners};
+use crate::coordinators::owners::Owners;
 use crate::coordinators::partition::SimPartition;
-use crate::coordinators::world::{Commits, World};
+use crate::coordinators::world::{Commits, Simulated, World, run};
 use crate::random::Seeded;
 
 /// How long things go wrong.
@@ -35,14 +37,6 @@ const GAP_MS: u64 = 400;
 /// removal that could not be written.
 const ROUNDS: u64 = 4;
 const MOMENT_MS: u64 = 2_500;
-
-/// A request on its way.
-#[derive(Debug, Clone)]
-pub(in crate::coordinators) struct Message {
-    client: usize,
-    sent: Sent,
-    request: Request,
-}
 
 #[derive(Debug)]
 pub(in crate::coordinators) enum Event {
@@ -60,34 +54,41 @@ pub(in crate::coordinators) enum Event {
 }
 
 /// The whole world of a seed.
-pub(in crate::coordinators) struct Migration {
-    course: Course<Event>,
-    options: Options,
-    cluster: Cluster,
-    topic_id: TopicId,
-    coordinator: Coordinator<GroupShard>,
-    log: SimPartition,
-    clients: Vec<Client>,
+pub struct Migration {
+    pub(super) course: Course<Event>,
+    pub(super) options: Options,
+    pub(super) cluster: Cluster,
+    pub(super) topic_id: TopicId,
+    pub(super) coordinator: Coordinator<GroupShard>,
+    pub(super) log: SimPartition,
+    pub(super) clients: Vec<Client>,
     /// One more than the number of each client's request that arrived last.
-    arrived: Vec<u64>,
+    pub(super) arrived: Vec<u64>,
     /// What the client at each place speaks, or the one that is about to come.
-    places: Vec<Protocol>,
+    pub(super) places: Vec<Protocol>,
     /// How many ids the broker has made up for members.
-    member_ids: usize,
-    waiting: Waiting<(usize, u64), Response>,
+    pub(super) member_ids: usize,
+    pub(super) waiting: Waiting<(usize, u64), Response>,
     /// Of clients that hold what they have by the log.
-    owners: Owners,
-    journal: Journal,
-    answered: BTreeSet<(Partition, i64)>,
-    committed_to: Offset,
-    tally: MigrationTally,
+    pub(super) owners: Owners,
+    pub(super) journal: Journal,
+    pub(super) answered: BTreeSet<(Partition, i64)>,
+    pub(super) committed_to: Offset,
+    pub(super) tally: MigrationTally,
+}
+
+impl Simulated for Migration {
+    type Tally = MigrationTally;
+
+    fn run(seed: u64, plan: Plan) -> Result<MigrationTally, Violation> {
+        run::<Self>(seed, plan)
+    }
 }
 
 impl World for Migration {
     const NAME: &'static str = "migration";
     const COMMITS: Commits = Commits::OneByOne;
     type Event = Event;
-    type Tally = MigrationTally;
 
     fn new(seed: u64, plan: Plan) -> Self {
         let mut random = Seeded::new(seed);
@@ -95,7 +96,7 @@ impl World for Migration {
         let options = if plan == Plan::Chaos { options } else { options.calm() };
         let cluster = Cluster::of(TOPIC, i32::from(PARTITIONS));
         let log = SimPartition::default();
-        let course = Course::new(random, plan, options.chaos);
+        let course = Course::new(random, plan, (options.chaos, drawn));
         let mut this = Self {
             coordinator: Coordinator::load(
                 options.shard(),
@@ -117,7 +118,7 @@ impl World for Migration {
             journal: Journal::default(),
             answered: BTreeSet::new(),
             committed_to: Offset(0),
-            tally: MigrationTally { drawn, ..MigrationTally::default() },
+            tally: MigrationTally::default(),
         };
         this.plan();
         this
@@ -185,10 +186,7 @@ impl World for Migration {
         let lost = self.answered.iter().find(|((_, p), at)| !self.journal.has(&(*p, *at)));
         ensure(lost.is_none(), || format!("commit {lost:?} was answered and is not in the log"))?;
         settled::check(self.coordinator.shard(), &self.clients, self.topic_id)?;
-        self.tally.crashes = self.course.crashes;
         self.tally.removed = self.journal.removed;
-        self.tally.refused = self.log.refused();
-        self.tally.batches = self.log.len();
         Ok(self.tally)
     }
 }
@@ -261,97 +259,6 @@ impl Migration {
         }
         self.owners.give_up(index, &BTreeSet::new());
         self.course.put_within(GAP_MS, Event::Come(place, next, instance_id));
-    }
-
-    /// A client sends its current request, and another if it hears nothing.
-    fn send(&mut self, index: usize, number: u64) {
-        let client = &self.clients[index];
-        if !client.is_alive() || client.number() != number {
-            return;
-        }
-        let (sent, request) = client.sends(&self.cluster);
-        let message = Message { client: index, sent, request };
-        self.course.sends(|| Event::Deliver(message.clone()));
-        let mut patience = self.course.patience();
-        // A join waits for the others, and Kafka's clients wait for it as long as they may take.
-        if self.course.is_calm() && client.waits() {
-            patience += self.options.rebalance_ms;
-        }
-        self.course.put(patience, Event::Impatience(index, number));
-    }
-
-    fn retry(&mut self, index: usize, number: u64) {
-        let client = &mut self.clients[index];
-        if client.is_alive() && client.number() == number {
-            client.retry();
-            let number = client.number();
-            self.send(index, number);
-        }
-    }
-
-    fn deliver(&mut self, message: Message) {
-        let Message { client: index, sent, mut request } = message;
-        if self.clients[index].is_lost((&sent, &request), self.arrived[index]) {
-            return;
-        }
-        let number = sent.number();
-        self.arrived[index] = self.arrived[index].max(number + 1);
-        if let Request::Join(_, join) = &mut request {
-            self.member_ids += 1;
-            join.new_member_id = Str::from(format!("c{index}-{}", self.member_ids));
-        }
-        let answer = self.coordinator.ask(self.course.time(), request);
-        self.waiting.add((index, number), answer);
-    }
-
-    fn on_answer(
-        &mut self,
-        (index, number): (usize, u64),
-        answer: (Response, u64),
-    ) -> Result<(), String> {
-        let client = &mut self.clients[index];
-        if !client.is_alive() || client.number() != number {
-            return Ok(());
-        }
-        let at = (self.course.ms(), self.topic_id);
-        let learned = client.on_answer(answer, at, &mut self.course.random)?;
-        self.owners.give_up(index, &client.has(self.topic_id));
-        match learned {
-            Learned::Nothing => {}
-            Learned::Has => self.take(index)?,
-            Learned::Committed(offsets) => {
-                self.tally.commits += 1;
-                self.answered.extend(offsets);
-                client.take();
-                self.take(index)?;
-            }
-            Learned::Ends => {
-                client.die();
-                self.owners.give_up(index, &BTreeSet::new());
-                return Ok(());
-            }
-        }
-        let client = &self.clients[index];
-        let (silence, next) = (self.options.silence, Event::Send(index, client.number()));
-        let session_ms = self.options.times.session_ms;
-        self.course.goes_on((silence, session_ms), client.due_ms(), next);
-        Ok(())
-    }
-
-    /// A client may have taken what it was told to; one that is out of the group has nothing.
-    fn take(&mut self, index: usize) -> Result<(), String> {
-        let client = &self.clients[index];
-        let has = client.has(self.topic_id);
-        if !client.holds(&self.journal) {
-            self.owners.give_up(index, &has);
-            return Ok(());
-        }
-        let taken = self.owners.take(index, &has);
-        self.tally.taken += taken.map_err(|TwoOwners { partition, other }| {
-            let (a, b) = (self.clients[other].member_id(), client.member_id());
-            format!("{partition:?} has two owners: {a} and {b}")
-        })?;
-        Ok(())
     }
 
     /// What is committed, batch by batch: who is out of the group has nothing more.

@@ -22,40 +22,16 @@ mod schedules;
 mod world;
 
 use super::luck::tally;
-use super::{Plan, Tail, Violation, run};
-pub(super) use world::Transactions;
+pub use world::Transactions;
 
 tally! {
     /// What a seed did.
     TransactionTally {
         /// Transactions that were committed, as their clients know.
         committed,
-        /// Crashes of the broker.
-        crashes,
-        /// Batches of the coordinator's log.
-        batches,
         /// Markers that were written again because nobody heard what became of them.
         failed_markers,
         /// Producers that were fenced and came back as another instance.
         comebacks,
-        /// Appends that a log refused.
-        refused,
     }
-}
-
-/// One seed of everything at once.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn random(seed: u64) -> Result<TransactionTally, Violation> {
-    run::<Transactions>(seed, Plan::Chaos)
-}
-
-/// The same work without chaos, with a crash of the broker when the coordinator's log has its
-/// `n`-th batch.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn crash_at(seed: u64, n: usize, tail: Tail) -> Result<TransactionTally, Violation> {
-    run::<Transactions>(seed, Plan::CrashAt(n, tail))
 }

@@ -1,23 +1,23 @@
 //! Producers, the coordinators and partitions that they use, and what transactions promise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use klamm_coordinator::Loaded;
-use klamm_group_coordinator::{Record, Response as GroupResponse};
-use klamm_model::{Offset, ProducerId};
+use klamm_group_coordinator::Response as GroupResponse;
+use klamm_model::Offset;
 use klamm_transaction_coordinator::Protocol;
 
 use super::TransactionTally;
 use super::broker::{ABORT_INTERVAL_MS, Broker, offset_in};
 use super::client::{Answer, Client, Message, Then};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, applied};
 use super::markers::Writer;
 use super::options::Options;
+use crate::coordinators::Violation;
 use crate::coordinators::coordinator::Waiting;
 use crate::coordinators::course::{Course, Plan};
 use crate::coordinators::luck::Drawn;
 use crate::coordinators::partition::SimPartition;
-use crate::coordinators::world::{Commits, World};
+use crate::coordinators::world::{Commits, Simulated, World, run};
 use crate::random::Seeded;
 
 /// How long there is chaos.
@@ -46,7 +46,7 @@ pub(in crate::coordinators) enum Event {
 }
 
 /// The whole world of a seed.
-pub(in crate::coordinators) struct Transactions {
+pub struct Transactions {
     course: Course<Event>,
     options: Options,
     broker: Broker,
@@ -61,11 +61,18 @@ pub(in crate::coordinators) struct Transactions {
     tally: TransactionTally,
 }
 
+impl Simulated for Transactions {
+    type Tally = TransactionTally;
+
+    fn run(seed: u64, plan: Plan) -> Result<TransactionTally, Violation> {
+        run::<Self>(seed, plan)
+    }
+}
+
 impl World for Transactions {
     const NAME: &'static str = "transactions";
     const COMMITS: Commits = Commits::Together;
     type Event = Event;
-    type Tally = TransactionTally;
 
     fn new(seed: u64, plan: Plan) -> Self {
         let mut random = Seeded::new(seed);
@@ -74,7 +81,7 @@ impl World for Transactions {
             Plan::Chaos => (options, drawn),
             Plan::CrashAt(..) => (options.calm(), Drawn::default()),
         };
-        let course = Course::new(random, plan, options.chaos);
+        let course = Course::new(random, plan, (options.chaos, drawn));
         let broker = Broker::start(course.time(), &options);
         let mut this = Self {
             course,
@@ -87,7 +94,7 @@ impl World for Transactions {
             ledger: Ledger::default(),
             fetches: Waiting::default(),
             refused: 0,
-            tally: TransactionTally { drawn, ..TransactionTally::default() },
+            tally: TransactionTally::default(),
         };
         this.plan();
         this
@@ -167,11 +174,8 @@ impl World for Transactions {
         self.fetches.clear();
         self.read();
         self.settle()?;
-        self.ledger.check(&self.applied())?;
+        self.ledger.check(&applied(self.broker.group_log.committed()))?;
         self.tally.committed = self.ledger.committed_count();
-        self.tally.crashes = self.course.crashes;
-        self.tally.refused = self.broker.logs().map(SimPartition::refused).sum();
-        self.tally.batches = self.broker.transaction_log.len();
         Ok(self.tally)
     }
 }
@@ -300,27 +304,5 @@ impl Transactions {
             self.tally.comebacks += 1;
             self.add_client(transactional);
         }
-    }
-
-    /// The offsets that transactions committed, by the group's log.
-    fn applied(&self) -> BTreeSet<i64> {
-        let mut open = BTreeMap::<ProducerId, Vec<i64>>::new();
-        let mut applied = BTreeSet::new();
-        for loaded in self.broker.group_log.committed() {
-            match loaded {
-                Loaded::Transactional(producer, (key, value)) => {
-                    let record = Record::from_key_value(key, value).expect("our own record");
-                    if let Record::Offset { offset: Some(offset), .. } = record {
-                        open.entry(producer.id).or_default().push(offset.offset.0);
-                    }
-                }
-                Loaded::End(end) => {
-                    let offsets = open.remove(&end.producer.id).unwrap_or_default();
-                    applied.extend(offsets.into_iter().filter(|_| end.is_commit));
-                }
-                Loaded::Record(_) => {}
-            }
-        }
-        applied
     }
 }
