@@ -65,31 +65,6 @@ pub trait Tally: Default {
     fn counts(&mut self) -> &mut Counts;
 }
 
-/// A tally: numbers that add up.
-macro_rules! tally {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Default, PartialEq, Eq)]
-        pub struct $name {
-            $($(#[$field_doc])* pub $field: usize,)*
-            /// What every simulation counts.
-            pub counts: $crate::coordinators::luck::Counts,
-        }
-
-        impl $crate::coordinators::luck::Tally for $name {
-            fn add(&mut self, other: Self) {
-                $(self.$field += other.$field;)*
-                self.counts.add(other.counts);
-            }
-
-            fn counts(&mut self) -> &mut $crate::coordinators::luck::Counts {
-                &mut self.counts
-            }
-        }
-    };
-}
-pub(super) use tally;
-
 /// What goes wrong whatever is simulated. What happens once in `n` times never does when `n` is
 /// `None`.
 #[derive(Debug, Clone, Copy)]

@@ -4,6 +4,14 @@
 //! Requests are delayed, sent twice and overtake each other; answers are lost; the broker crashes
 //! and loses what was not committed; clients die, and zombies go on. A seed decides everything.
 //! Never touches a file, a thread or the time.
+//!
+//! ```text
+//! Seeded ─▶ options (luck) ─▶ World: clients, a ledger or a journal, promises: one folder each
+//!                               │ owns                                │ owns
+//!                             Course: clock, queue, messages        Coordinator: shard over a SimPartition
+//! world: for each Happening of the course: sync, crash, refuse, calm, or the world's own event,
+//!        and settle after each; finish at the end; a Trace of it all
+//! ```
 
 pub mod consumers;
 mod coordinator;

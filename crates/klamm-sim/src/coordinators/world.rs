@@ -60,6 +60,39 @@ pub(super) trait World: Simulated {
     }
 }
 
+/// The tally of a world: numbers that add up.
+macro_rules! tally {
+    ($(#[$doc:meta])* $name:ident of $world:ident { $($(#[$told:meta])* $field:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$told])* pub $field: usize,)*
+            /// What every simulation counts.
+            pub counts: super::Counts,
+        }
+
+        impl super::Tally for $name {
+            fn add(&mut self, other: Self) {
+                $(self.$field += other.$field;)*
+                self.counts.add(other.counts);
+            }
+
+            fn counts(&mut self) -> &mut super::Counts {
+                &mut self.counts
+            }
+        }
+
+        impl super::Simulated for $world {
+            type Tally = $name;
+
+            fn run(seed: u64, plan: super::Plan) -> Result<$name, super::Violation> {
+                super::world::run::<Self>(seed, plan)
+            }
+        }
+    };
+}
+pub(super) use tally;
+
 /// One seed, once more with every line if it breaks a promise.
 pub(super) fn run<W: World>(seed: u64, plan: Plan) -> Result<W::Tally, Violation> {
     go::<W>(seed, plan, &mut Trace::silent()).map_err(|_| {

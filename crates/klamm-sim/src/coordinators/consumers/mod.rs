@@ -25,12 +25,12 @@ pub(super) mod options;
 mod settled;
 mod world;
 
-use super::luck::tally;
+use super::world::tally;
 pub use world::ConsumerGroups;
 
 tally! {
     /// What a seed did.
-    ConsumerGroupTally {
+    ConsumerGroupTally of ConsumerGroups {
         /// Partitions that members took.
         taken,
         /// Commits that were answered.

@@ -15,14 +15,13 @@ use super::legal::{self, Given};
 use super::member::{GROUP, Identity, Member};
 use super::options::Options;
 use super::{ConsumerGroupTally, settled};
-use crate::coordinators::Violation;
 use crate::coordinators::coordinator::{Coordinator, Waiting, no_effects};
 use crate::coordinators::course::{Course, Plan, SLOW_MS};
 use crate::coordinators::ensure;
 use crate::coordinators::luck::happens;
 use crate::coordinators::owners::Owners;
 use crate::coordinators::partition::SimPartition;
-use crate::coordinators::world::{Commits, Simulated, World, run};
+use crate::coordinators::world::{Commits, World};
 use crate::random::Seeded;
 
 /// How long there is chaos.
@@ -75,14 +74,6 @@ pub struct ConsumerGroups {
     /// Appends that were refused when the group was compared with its log last.
     pub(super) refused: usize,
     pub(super) tally: ConsumerGroupTally,
-}
-
-impl Simulated for ConsumerGroups {
-    type Tally = ConsumerGroupTally;
-
-    fn run(seed: u64, plan: Plan) -> Result<ConsumerGroupTally, Violation> {
-        run::<Self>(seed, plan)
-    }
 }
 
 impl World for ConsumerGroups {
@@ -274,9 +265,6 @@ impl ConsumerGroups {
 
     /// What is written is legal at the moment it is written.
     fn look_at_appended(&mut self) -> Result<(), String> {
-        if self.appended_to == self.log.log_end_offset() {
-            return Ok(());
-        }
         let new = self.log.read(self.appended_to).map_err(|error| error.to_string())?;
         self.appended_to = new.next_offset;
         let mut changes = Vec::new();
@@ -303,9 +291,6 @@ impl ConsumerGroups {
     }
 
     fn look_at_committed(&mut self) -> Result<(), String> {
-        if self.committed_to == self.log.high_watermark() {
-            return Ok(());
-        }
         let new = self.log.committed_from(self.committed_to);
         self.committed_to = new.next_offset;
         for record in records(new.entries) {

@@ -22,12 +22,12 @@ mod transactions;
 mod words;
 mod world;
 
-use super::luck::tally;
+use super::world::tally;
 pub use world::Groups;
 
 tally! {
     /// What a seed did.
-    GroupTally {
+    GroupTally of Groups {
         /// Parts of members in generations.
         assignments,
         /// Commits that were answered.

@@ -13,13 +13,12 @@ use super::member::{GROUP, Member};
 use super::options::Options;
 use super::transactions::{TIMEOUT_MS, Transactions};
 use super::{GroupTally, settled};
-use crate::coordinators::Violation;
 use crate::coordinators::coordinator::{Coordinator, Waiting, no_effects};
 use crate::coordinators::course::{Course, Plan, SLOW_MS};
 use crate::coordinators::ensure;
 use crate::coordinators::luck::{Drawn, happens};
 use crate::coordinators::partition::SimPartition;
-use crate::coordinators::world::{Commits, Simulated, World, run};
+use crate::coordinators::world::{Commits, World};
 use crate::random::Seeded;
 
 /// How long things go wrong.
@@ -69,14 +68,6 @@ pub struct Groups {
     pub(super) appended_to: Offset,
     pub(super) committed_to: Offset,
     pub(super) tally: GroupTally,
-}
-
-impl Simulated for Groups {
-    type Tally = GroupTally;
-
-    fn run(seed: u64, plan: Plan) -> Result<GroupTally, Violation> {
-        run::<Self>(seed, plan)
-    }
 }
 
 impl World for Groups {

@@ -22,12 +22,12 @@ mod options;
 mod settled;
 mod world;
 
-use super::luck::tally;
+use super::world::tally;
 pub use world::Migration;
 
 tally! {
     /// What a seed did.
-    MigrationTally {
+    MigrationTally of Migration {
         /// Partitions that members took.
         taken,
         /// Commits that were answered.

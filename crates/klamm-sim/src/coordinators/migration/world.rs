@@ -11,7 +11,6 @@ use super::exchange::Message;
 use super::journal::{Became, Journal};
 use super::options::Options;
 use super::{MigrationTally, settled};
-use crate::coordinators::Violation;
 use crate::coordinators::consumers::cluster::{Cluster, Partition, Wants};
 use crate::coordinators::consumers::journal::records;
 use crate::coordinators::consumers::member as consumer;
@@ -23,7 +22,7 @@ use crate::coordinators::groups::options::Options as ClassicOptions;
 use crate::coordinators::luck::happens;
 use crate::coordinators::owners::Owners;
 use crate::coordinators::partition::SimPartition;
-use crate::coordinators::world::{Commits, Simulated, World, run};
+use crate::coordinators::world::{Commits, World};
 use crate::random::Seeded;
 
 /// How long things go wrong.
@@ -75,14 +74,6 @@ pub struct Migration {
     pub(super) answered: BTreeSet<(Partition, i64)>,
     pub(super) committed_to: Offset,
     pub(super) tally: MigrationTally,
-}
-
-impl Simulated for Migration {
-    type Tally = MigrationTally;
-
-    fn run(seed: u64, plan: Plan) -> Result<MigrationTally, Violation> {
-        run::<Self>(seed, plan)
-    }
 }
 
 impl World for Migration {

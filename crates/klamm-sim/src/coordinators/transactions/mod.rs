@@ -21,12 +21,12 @@ mod options;
 mod schedules;
 mod world;
 
-use super::luck::tally;
+use super::world::tally;
 pub use world::Transactions;
 
 tally! {
     /// What a seed did.
-    TransactionTally {
+    TransactionTally of Transactions {
         /// Transactions that were committed, as their clients know.
         committed,
         /// Markers that were written again because nobody heard what became of them.

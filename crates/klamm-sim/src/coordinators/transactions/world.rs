@@ -12,12 +12,11 @@ use super::client::{Answer, Client, Message, Then};
 use super::ledger::{Ledger, applied};
 use super::markers::Writer;
 use super::options::Options;
-use crate::coordinators::Violation;
 use crate::coordinators::coordinator::Waiting;
 use crate::coordinators::course::{Course, Plan};
 use crate::coordinators::luck::Drawn;
 use crate::coordinators::partition::SimPartition;
-use crate::coordinators::world::{Commits, Simulated, World, run};
+use crate::coordinators::world::{Commits, World};
 use crate::random::Seeded;
 
 /// How long there is chaos.
@@ -59,14 +58,6 @@ pub struct Transactions {
     /// Appends that were refused when the coordinator was compared with its log last.
     refused: usize,
     tally: TransactionTally,
-}
-
-impl Simulated for Transactions {
-    type Tally = TransactionTally;
-
-    fn run(seed: u64, plan: Plan) -> Result<TransactionTally, Violation> {
-        run::<Self>(seed, plan)
-    }
 }
 
 impl World for Transactions {
