@@ -53,13 +53,12 @@ pub(crate) fn does_the_same<S: Simulated<Tally: PartialEq + Debug>>(seeds: u64) 
     }
 }
 
-/// A bug of a coordinator is found by a violation that says `how`.
+/// A bug of a coordinator is found by a violation that says `how`, and the seed is clean without it.
 pub(crate) fn is_found<S: Simulated>(bug: CoordinatorBug, how: &str) {
-    let found = (0..SEEDS_MAX).find(|seed| {
-        let violation = with_bug(bug, || S::run(*seed, Plan::Chaos)).err();
-        violation.is_some_and(|violation| violation.what.contains(how))
-    });
-    println!("{bug:?}: by seed {found:?}");
-    let seed = found.unwrap_or_else(|| panic!("{bug:?} is not found by {SEEDS_MAX} seeds"));
-    assert!(S::run(seed, Plan::Chaos).is_ok(), "it is found without the bug too");
+    let run = |seed| with_bug(bug, || S::run(seed, Plan::Chaos)).err();
+    let found = (0..SEEDS_MAX).filter_map(run).find(|violation| violation.what.contains(how));
+    let violation = found.unwrap_or_else(|| panic!("{bug:?} is not found by {SEEDS_MAX} seeds"));
+    println!("{bug:?}: {violation}");
+    assert!(!violation.story.is_empty(), "nobody is told what happened");
+    assert!(S::run(violation.seed, Plan::Chaos).is_ok(), "it is found without the bug too");
 }

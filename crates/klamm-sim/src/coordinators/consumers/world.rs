@@ -195,6 +195,7 @@ impl World for ConsumerGroups {
 impl ConsumerGroups {
     fn plan(&mut self) {
         let options = self.options;
+        self.course.notes.push(format!("{options:?}"));
         for member in 0..options.members {
             let is_fixed = happens(&mut self.course.random, options.fixed);
             let instance_id = is_fixed.then(|| Str::from(format!("i{member}")));

@@ -186,6 +186,7 @@ impl World for Groups {
 impl Groups {
     fn plan(&mut self) {
         let options = self.options;
+        self.course.notes.push(format!("{options:?}"));
         (0..options.members).for_each(|_| self.come());
         let (chaos_ms, busy_ms) = match self.course.plan() {
             Plan::Chaos => (CHAOS_MS, CHAOS_MS),

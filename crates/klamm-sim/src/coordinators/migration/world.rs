@@ -185,6 +185,7 @@ impl World for Migration {
 impl Migration {
     fn plan(&mut self) {
         let options = self.options;
+        self.course.notes.push(format!("{options:?}"));
         for place in 0..options.places {
             let random = &mut self.course.random;
             let protocol = options.direction.first(random);

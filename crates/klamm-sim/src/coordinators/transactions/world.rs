@@ -174,6 +174,7 @@ impl World for Transactions {
 impl Transactions {
     fn plan(&mut self) {
         let options = self.options;
+        self.course.notes.push(format!("{options:?}"));
         (0..options.transactional_ids).for_each(|transactional| self.add_client(transactional));
         self.course.put(1, Event::Read);
         self.course.scatter((options.fail_overs, CHAOS_MS), |_| Event::FailOver);
