@@ -2,68 +2,46 @@
 //! that a seed makes up. A failing seed is one line that replays it: `cargo run -p klamm-sim --
 //! consumer-groups N`.
 
-use klamm_coordinator::{CoordinatorBug, with_bug};
-use klamm_sim::coordinators::consumers::{self, ConsumerGroupTally};
+mod common;
+
+use common::{all_keep_their_promises, does_the_same, is_found, may_crash_at_every_batch};
+use klamm_coordinator::CoordinatorBug;
+use klamm_sim::coordinators::consumers::ConsumerGroups;
 
 /// A few seconds; `klamm-sim consumer-groups 0 20000` is for a longer while.
 const SEEDS: u64 = 100;
 /// Batches of a log at each of which the broker crashes.
 const BATCHES_MAX: usize = 40;
-/// Tried until a bug shows.
-const SEEDS_MAX: u64 = 1000;
 
 #[test]
 fn whatever_happens_partitions_have_one_owner_epochs_never_go_back_and_the_group_settles() {
-    let mut tally = ConsumerGroupTally::default();
-    for seed in 0..SEEDS {
-        match consumers::random(seed) {
-            Ok(did) => tally.add(did),
-            Err(violation) => panic!("{violation}"),
-        }
-    }
-    println!("{tally:?}");
+    let tally = all_keep_their_promises::<ConsumerGroups>(SEEDS);
     assert!(tally.taken > 1_000 && tally.commits > 5_000, "{tally:?} says too little");
-    assert!(tally.removed > 200 && tally.crashes > 50, "{tally:?} says too little");
-    assert!(tally.refused > 50, "{tally:?} says too little");
+    assert!(tally.removed > 200 && tally.counts.crashes > 50, "{tally:?} says too little");
     assert!(tally.expired > 100 && tally.deleted_topics > 50, "{tally:?} says too little");
 }
 
 #[test]
 fn the_broker_may_crash_at_every_record_of_the_groups_log() {
-    let mut crashes = 0;
-    for seed in 0..2 {
-        for n in 1..=BATCHES_MAX {
-            match consumers::crash_at(seed, n) {
-                Ok(did) => crashes += did.crashes,
-                Err(violation) => panic!("{violation}"),
-            }
-        }
-    }
-    assert!(crashes > 60, "{crashes} crashes are too few to say anything");
+    may_crash_at_every_batch::<ConsumerGroups>(BATCHES_MAX);
 }
 
-fn is_found(bug: CoordinatorBug, how: &str) {
-    let run = |seed| with_bug(bug, || consumers::random(seed)).err();
-    let found = (0..SEEDS_MAX).filter_map(run).find(|violation| violation.what.contains(how));
-    let violation = found.unwrap_or_else(|| panic!("{bug:?} is not found by {SEEDS_MAX} seeds"));
-    println!("{bug:?}: by seed {}: {}", violation.seed, violation.what);
-    assert!(consumers::random(violation.seed).is_ok(), "it is found without the bug too");
+#[test]
+fn the_same_seed_does_the_same() {
+    does_the_same::<ConsumerGroups>(10);
 }
 
 #[test]
 fn a_partition_that_is_given_before_its_former_owner_has_revoked_it_is_found() {
-    is_found(CoordinatorBug::TwoOwners, "two owners");
+    is_found::<ConsumerGroups>(CoordinatorBug::TwoOwners, "two owners");
 }
 
 #[test]
 fn a_pattern_that_stays_assigned_to_a_deleted_topic_is_found() {
-    is_found(CoordinatorBug::DeletedTopicAssigned, "which is gone");
+    is_found::<ConsumerGroups>(CoordinatorBug::DeletedTopicAssigned, "which is gone");
 }
 
 #[test]
 fn an_answer_before_the_commit_is_found() {
-    let found = (0..SEEDS_MAX).any(|seed| {
-        with_bug(CoordinatorBug::AnswerBeforeCommit, || consumers::random(seed)).is_err()
-    });
-    assert!(found, "it is not found by {SEEDS_MAX} seeds");
+    is_found::<ConsumerGroups>(CoordinatorBug::AnswerBeforeCommit, "");
 }

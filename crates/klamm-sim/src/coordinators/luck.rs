@@ -1,5 +1,5 @@
 //! What a seed is like: drawn from a few choices each, and counted, so that a test can say that
-//! every choice has had its seeds.
+//! every choice has had its seeds; and what seeds did, counted too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,6 +32,67 @@ impl Drawn {
     pub fn never(&self) -> Vec<String> {
         let never = self.0.iter().filter(|(_, times)| **times == 0);
         never.map(|((what, choice), _)| format!("{what}: {choice}")).collect()
+    }
+}
+
+/// What every simulation counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Crashes of the broker.
+    pub crashes: usize,
+    /// Appends that a log refused.
+    pub refused: usize,
+    /// Batches in the coordinator's log.
+    pub batches: usize,
+    /// What its seeds were like.
+    pub drawn: Drawn,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: Self) {
+        self.crashes += other.crashes;
+        self.refused += other.refused;
+        self.batches += other.batches;
+        self.drawn.add(other.drawn);
+    }
+}
+
+/// What seeds did.
+pub trait Tally: Default {
+    /// Both together.
+    fn add(&mut self, other: Self);
+    /// What every simulation counts.
+    fn counts(&mut self) -> &mut Counts;
+}
+
+/// What goes wrong whatever is simulated. What happens once in `n` times never does when `n` is
+/// `None`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chaos {
+    pub(super) crashes: usize,
+    /// A log refuses an append, or all for a while.
+    pub(super) refusals: usize,
+    /// A message is lost.
+    pub(super) loss: Option<usize>,
+    /// A message takes long.
+    pub(super) slowness: Option<usize>,
+    /// A request arrives twice.
+    pub(super) duplication: Option<usize>,
+}
+
+impl Chaos {
+    /// Nothing goes wrong.
+    pub(super) const NONE: Self =
+        Self { crashes: 0, refusals: 0, loss: None, slowness: None, duplication: None };
+
+    pub(super) fn draw(draws: &mut Draws) -> Self {
+        Self {
+            crashes: draws.pick("crashes", &[0, 1, 3, 8]),
+            refusals: draws.pick("refusals", &[0, 1, 4, 12]),
+            loss: draws.pick("loss", &LUCK),
+            slowness: draws.pick("slowness", &LUCK),
+            duplication: draws.pick("duplication", &[None, Some(50), Some(6), Some(2)]),
+        }
     }
 }
 

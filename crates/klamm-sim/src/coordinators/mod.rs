@@ -4,47 +4,61 @@
 //! Requests are delayed, sent twice and overtake each other; answers are lost; the broker crashes
 //! and loses what was not committed; clients die, and zombies go on. A seed decides everything.
 //! Never touches a file, a thread or the time.
+//!
+//! ```text
+//! Seeded ─▶ options (luck) ─▶ World: clients, a ledger or a journal, promises: one folder each
+//!                               │ owns                                │ owns
+//!                             Course: clock, queue, messages        Coordinator: shard over a SimPartition
+//! world: for each Happening of the course: sync, crash, refuse, calm, or the world's own event,
+//!        and settle after each; finish at the end; a Trace of it all
+//! ```
 
 pub mod consumers;
+mod coordinator;
+mod course;
 pub mod groups;
 mod luck;
 pub mod migration;
+mod owners;
 mod partition;
 mod queue;
 mod refusals;
 mod trace;
 pub mod transactions;
+mod world;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use luck::Drawn;
-use trace::Trace;
+pub use course::{Plan, Tail};
+pub use luck::{Counts, Drawn, Tally};
+pub use world::Simulated;
+use world::{World, trace_hash};
 
-/// A simulation, by the word that the command line has for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Simulation {
-    /// Transactions.
-    Transactions,
-    /// Groups of the classic protocol.
-    Groups,
-    /// Groups of the consumer protocol.
-    ConsumerGroups,
-    /// Groups that change their protocol.
-    Migration,
+/// A simulation.
+#[derive(Debug, Clone, Copy)]
+pub struct Simulation {
+    name: &'static str,
+    run: fn(u64) -> Result<(), Violation>,
+    trace_hash: fn(u64) -> Result<u64, Violation>,
 }
 
 impl Simulation {
-    /// By its word.
+    const ALL: [Self; 4] = [
+        Self::of::<transactions::Transactions>(),
+        Self::of::<groups::Groups>(),
+        Self::of::<consumers::ConsumerGroups>(),
+        Self::of::<migration::Migration>(),
+    ];
+
+    const fn of<W: World>() -> Self {
+        let run = |seed| W::run(seed, Plan::Chaos).map(drop);
+        Self { name: W::NAME, run, trace_hash: trace_hash::<W> }
+    }
+
+    /// By the word that the command line has for it.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            transactions::NAME => Some(Self::Transactions),
-            groups::NAME => Some(Self::Groups),
-            consumers::NAME => Some(Self::ConsumerGroups),
-            migration::NAME => Some(Self::Migration),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|simulation| simulation.name == name)
     }
 
     /// One seed.
@@ -52,12 +66,7 @@ impl Simulation {
     /// # Errors
     /// The promise that was broken.
     pub fn run(self, seed: u64) -> Result<(), Violation> {
-        match self {
-            Self::Transactions => transactions::random(seed).map(drop),
-            Self::Groups => groups::random(seed).map(drop),
-            Self::ConsumerGroups => consumers::random(seed).map(drop),
-            Self::Migration => migration::random(seed).map(drop),
-        }
+        (self.run)(seed)
     }
 
     /// A hash of everything that happens in a seed: the same in every process.
@@ -65,12 +74,7 @@ impl Simulation {
     /// # Errors
     /// The promise that was broken.
     pub fn trace_hash(self, seed: u64) -> Result<u64, Violation> {
-        match self {
-            Self::Transactions => transactions::of_seed(seed).trace_hash(),
-            Self::Groups => groups::of_seed(seed).trace_hash(),
-            Self::ConsumerGroups => consumers::of_seed(seed).trace_hash(),
-            Self::Migration => migration::of_seed(seed).trace_hash(),
-        }
+        (self.trace_hash)(seed)
     }
 }
 
@@ -95,44 +99,6 @@ impl fmt::Display for Violation {
 }
 
 impl std::error::Error for Violation {}
-
-/// A seed of a coordinator: what it did, once more with every line if that broke a promise.
-struct Run<W> {
-    name: &'static str,
-    seed: u64,
-    work: W,
-}
-
-impl<T, W: Fn(u64, &mut Trace) -> Result<T, String>> Run<W> {
-    fn run(self) -> Result<T, Violation> {
-        self.go(&mut Trace::silent()).map_err(|_| {
-            let mut trace = Trace::told();
-            let what = match self.go(&mut trace) {
-                Err(what) => what,
-                Ok(_) => "it breaks a promise at random: what it does is not its seed's".to_owned(),
-            };
-            Violation { name: self.name, seed: self.seed, what, story: trace.into_story() }
-        })
-    }
-
-    /// The hash of everything that happens.
-    fn trace_hash(self) -> Result<u64, Violation> {
-        let mut trace = Trace::hashed();
-        let Self { name, seed, .. } = self;
-        self.go(&mut trace).map_err(|what| Violation { name, seed, what, story: Vec::new() })?;
-        Ok(trace.hash())
-    }
-
-    /// A panic of a shard is a violation too.
-    fn go(&self, trace: &mut Trace) -> Result<T, String> {
-        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(self.seed, trace)));
-        result.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-            Err(format!("panic: {}", text.unwrap_or_default()))
-        })
-    }
-}
 
 /// Fails with `what` unless `holds`.
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {

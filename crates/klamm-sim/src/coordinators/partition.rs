@@ -72,6 +72,15 @@ impl State {
         self.batches.last().map_or(Offset(0), |batch| batch.header.next_offset())
     }
 
+    /// The index of the first batch that begins at an offset or after it. Most ask for the last.
+    fn at(&self, offset: Offset) -> usize {
+        let is_before = |batch: &Stored| batch.header.base_offset < offset;
+        match self.batches.last() {
+            Some(last) if !is_before(last) => self.batches.partition_point(is_before),
+            Some(_) | None => self.batches.len(),
+        }
+    }
+
     fn append(&mut self, new: Stored, origin: Origin) -> Result<Offset, ErrorCode> {
         let Stored { mut header, marker, content } = new;
         if let Some(refusal) = self.refusal.take() {
@@ -120,9 +129,7 @@ impl State {
     /// The machine stops: of what is not committed only the first `kept` batches stay, and what
     /// was remembered is read again from the rest.
     fn crash(&mut self, kept: usize) {
-        let committed =
-            self.batches.partition_point(|b| b.header.base_offset < self.high_watermark);
-        self.batches.truncate(committed + kept);
+        self.batches.truncate(self.at(self.high_watermark) + kept);
         let batches = std::mem::take(&mut self.batches);
         let (high_watermark, refused) = (self.high_watermark, self.refused);
         *self = Self { high_watermark, refused, refusal: self.refusal, ..Self::default() };
@@ -240,9 +247,8 @@ impl SimPartition {
     /// The next batch that is not committed yet is.
     pub(super) fn commit_one(&self) {
         let mut state = self.lock();
-        let hw = state.high_watermark;
-        let at = state.batches.partition_point(|batch| batch.header.base_offset < hw);
-        if let Some(next) = state.batches.get(at).map(|batch| batch.header.next_offset()) {
+        let next = state.batches.get(state.at(state.high_watermark));
+        if let Some(next) = next.map(|batch| batch.header.next_offset()) {
             state.high_watermark = next;
         }
     }
@@ -250,8 +256,7 @@ impl SimPartition {
     /// How many batches are not committed.
     pub(super) fn uncommitted(&self) -> usize {
         let state = self.lock();
-        let hw = state.high_watermark;
-        state.batches.len() - state.batches.partition_point(|b| b.header.base_offset < hw)
+        state.batches.len() - state.at(state.high_watermark)
     }
 
     /// See [`State::crash`].
@@ -298,17 +303,14 @@ impl SimPartition {
     /// What is committed from `from` on.
     pub(super) fn committed_from(&self, from: Offset) -> LoadedChunk {
         let state = self.lock();
-        let at = |offset| state.batches.partition_point(|b| b.header.base_offset < offset);
-        let new = state.batches[at(from)..at(state.high_watermark)].iter();
+        let new = state.batches[state.at(from)..state.at(state.high_watermark)].iter();
         LoadedChunk { entries: new.flat_map(entries).collect(), next_offset: state.high_watermark }
     }
 
     /// The committed batch that begins at `from`, if there is one.
     pub(super) fn committed_batch(&self, from: Offset) -> Option<LoadedChunk> {
         let state = self.lock();
-        let at = state.batches.partition_point(|b| b.header.base_offset < from);
-        let batch =
-            state.batches.get(at).filter(|b| b.header.base_offset < state.high_watermark)?;
+        let batch = state.batches[state.at(from)..state.at(state.high_watermark)].first()?;
         Some(LoadedChunk { entries: entries(batch), next_offset: batch.header.next_offset() })
     }
 
@@ -369,8 +371,7 @@ impl PartitionLog for SimPartition {
 
     fn read(&self, from: Offset) -> Result<LoadedChunk, ErrorCode> {
         let state = self.lock();
-        let first = state.batches.partition_point(|batch| batch.header.base_offset < from);
-        let rest = state.batches[first..].iter();
+        let rest = state.batches[state.at(from)..].iter();
         Ok(LoadedChunk { entries: rest.flat_map(entries).collect(), next_offset: state.end() })
     }
 }

@@ -1,19 +1,18 @@
 //! What is going to happen, in order of time.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 
 /// Events by their time in milliseconds; those of one moment in the order in which they came.
 #[derive(Debug)]
 pub(super) struct Queue<E> {
-    heap: BinaryHeap<Reverse<(u64, u64)>>,
-    events: std::collections::BTreeMap<u64, E>,
+    /// Boxed, since they are large and the tree moves them to and fro.
+    events: BTreeMap<(u64, u64), Box<E>>,
     last: u64,
 }
 
 impl<E> Default for Queue<E> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), events: std::collections::BTreeMap::new(), last: 0 }
+        Self { events: BTreeMap::new(), last: 0 }
     }
 }
 
@@ -21,18 +20,12 @@ impl<E> Queue<E> {
     /// Something happens at `ms`.
     pub(super) fn put(&mut self, ms: u64, event: E) {
         self.last += 1;
-        self.heap.push(Reverse((ms, self.last)));
-        self.events.insert(self.last, event);
+        self.events.insert((ms, self.last), Box::new(event));
     }
 
     /// What happens next, and when.
     pub(super) fn take(&mut self) -> Option<(u64, E)> {
-        while let Some(Reverse((ms, order))) = self.heap.pop() {
-            if let Some(event) = self.events.remove(&order) {
-                return Some((ms, event));
-            }
-        }
-        None
+        self.events.pop_first().map(|((ms, _), event)| (ms, *event))
     }
 
     /// Forgets some of it.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use klamm_coordinator::Loaded;
 use klamm_group_coordinator::Record;
 use klamm_group_coordinator::consumer::{Change, Current, JOIN_EPOCH, STATIC_LEAVE_EPOCH};
 use klamm_model::{PartitionIndex, TopicId};
@@ -10,6 +11,14 @@ use klamm_stdx::Str;
 
 use super::cluster::Partition;
 use crate::coordinators::ensure;
+
+/// The records of a group's log, without those of transactions.
+pub(in crate::coordinators) fn records(entries: Vec<Loaded>) -> impl Iterator<Item = Record> {
+    entries.into_iter().filter_map(|loaded| {
+        let Loaded::Record((key, value)) = loaded else { return None };
+        Some(Record::from_key_value(key, value).expect("our own record"))
+    })
+}
 
 /// The group as its committed records tell.
 #[derive(Debug, Default)]

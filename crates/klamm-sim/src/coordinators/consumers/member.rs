@@ -47,7 +47,7 @@ pub(in crate::coordinators) enum Learned {
 }
 
 /// What a request was sent as: see the module's doc for which may arrive late.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::coordinators) struct Sent {
     pub(in crate::coordinators) number: u64,
     step: Step,

@@ -17,76 +17,29 @@
 //! requests are lost when a later one of their member has arrived. All others arrive, however late.
 
 pub(super) mod cluster;
+mod exchange;
 pub(super) mod journal;
 mod legal;
 pub(super) mod member;
-mod options;
+pub(super) mod options;
 mod settled;
 mod world;
 
-use super::trace::Trace;
-use super::{Run, Violation};
-use world::World;
+use super::world::tally;
+pub use world::ConsumerGroups;
 
-/// What the command line calls it.
-pub(super) const NAME: &str = "consumer-groups";
-
-/// What a seed did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ConsumerGroupTally {
-    /// Partitions that members took.
-    pub taken: usize,
-    /// Commits that were answered.
-    pub commits: usize,
-    /// Memberships that the coordinator ended.
-    pub removed: usize,
-    /// Crashes of the broker.
-    pub crashes: usize,
-    /// Tombstones of offsets.
-    pub expired: usize,
-    /// Topics that were deleted.
-    pub deleted_topics: usize,
-    /// Appends that the log refused.
-    pub refused: usize,
-}
-
-impl ConsumerGroupTally {
-    /// Both together.
-    pub fn add(&mut self, other: Self) {
-        self.taken += other.taken;
-        self.commits += other.commits;
-        self.removed += other.removed;
-        self.crashes += other.crashes;
-        self.expired += other.expired;
-        self.deleted_topics += other.deleted_topics;
-        self.refused += other.refused;
+tally! {
+    /// What a seed did.
+    ConsumerGroupTally of ConsumerGroups {
+        /// Partitions that members took.
+        taken,
+        /// Commits that were answered.
+        commits,
+        /// Memberships that the coordinator ended.
+        removed,
+        /// Tombstones of offsets.
+        expired,
+        /// Topics that were deleted.
+        deleted_topics,
     }
-}
-
-/// One seed.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn random(seed: u64) -> Result<ConsumerGroupTally, Violation> {
-    of_seed(seed).run()
-}
-
-pub(super) fn of_seed(
-    seed: u64,
-) -> Run<impl Fn(u64, &mut Trace) -> Result<ConsumerGroupTally, String>> {
-    let work = |seed, trace: &mut Trace| World::new(seed, None).run(trace);
-    Run { name: NAME, seed, work }
-}
-
-/// The same, but nothing goes wrong except that the broker crashes when the log has its `n`-th
-/// batch.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn crash_at(seed: u64, n: usize) -> Result<ConsumerGroupTally, Violation> {
-    let work = move |seed, trace: &mut Trace| World::new(seed, Some(n)).run(trace);
-    Run { name: NAME, seed, work }.run().map_err(|mut violation| {
-        violation.what = format!("crashed at batch {n}: {}", violation.what);
-        violation
-    })
 }

@@ -3,7 +3,7 @@
 
 use klamm_group_coordinator::{GroupShard, Limits, OffsetLimits};
 
-use crate::coordinators::luck::{Drawn, Draws, LUCK};
+use crate::coordinators::luck::{Chaos, Drawn, Draws, LUCK};
 use crate::random::Seeded;
 
 /// How long the first members of a group wait for others.
@@ -30,19 +30,12 @@ pub(in crate::coordinators) struct Options {
     pub(in crate::coordinators) rebalance_ms: u64,
     /// How long an empty group's offsets are kept.
     pub(in crate::coordinators) retention_ms: i64,
-    pub(in crate::coordinators) crashes: usize,
     /// A member is replaced by another.
     pub(in crate::coordinators) replacements: usize,
     /// Of so many members that are replaced one goes on as a zombie.
     pub(in crate::coordinators) zombies: Option<usize>,
     /// Of so many members one is static.
     pub(in crate::coordinators) fixed: Option<usize>,
-    /// A message is lost.
-    pub(in crate::coordinators) loss: Option<usize>,
-    /// A message takes long.
-    pub(in crate::coordinators) slowness: Option<usize>,
-    /// A message arrives twice.
-    pub(in crate::coordinators) duplication: Option<usize>,
     /// A member thinks for longer than its session.
     pub(in crate::coordinators) silence: Option<usize>,
     /// A member commits, and does not just say that it is there.
@@ -52,11 +45,27 @@ pub(in crate::coordinators) struct Options {
     pub(in crate::coordinators) patience: Patience,
     /// A member leaves, and comes back.
     pub(in crate::coordinators) leaves: Option<usize>,
-    /// The log refuses an append, or all for a while.
-    pub(in crate::coordinators) refusals: usize,
+    pub(in crate::coordinators) chaos: Chaos,
 }
 
 impl Options {
+    /// A member that joins and says that it is there, and nothing goes wrong.
+    const QUIET: Self = Self {
+        members: 1,
+        session_ms: 150,
+        rebalance_ms: 200,
+        retention_ms: i64::MAX,
+        replacements: 0,
+        zombies: None,
+        fixed: None,
+        silence: None,
+        commits: None,
+        transactions: None,
+        patience: Patience::Long,
+        leaves: None,
+        chaos: Chaos::NONE,
+    };
+
     /// The options, and how often each choice was drawn: once or not at all.
     pub(in crate::coordinators) fn random(random: &mut Seeded) -> (Self, Drawn) {
         let mut draws = Draws::new(random);
@@ -65,19 +74,15 @@ impl Options {
             session_ms: draws.pick("session", &[100, 200, 1_000]),
             rebalance_ms: draws.pick("rebalance", &[100, 300, 1_000]),
             retention_ms: draws.pick("retention", &[60, 250, 1_000_000]),
-            crashes: draws.pick("crashes", &[0, 1, 3, 8]),
             replacements: draws.pick("replacements", &[0, 2, 6]),
             zombies: draws.pick("zombies", &[None, Some(2), Some(1)]),
             fixed: draws.pick("static members", &[None, Some(2), Some(1)]),
-            loss: draws.pick("loss", &LUCK),
-            slowness: draws.pick("slowness", &LUCK),
-            duplication: draws.pick("duplication", &[None, Some(50), Some(6), Some(2)]),
             silence: draws.pick("silence", &LUCK),
             commits: draws.pick("commits", &[None, Some(8), Some(2), Some(1)]),
             transactions: draws.pick("transactions", &[None, Some(4), Some(1)]),
             leaves: draws.pick("leaves", &[None, Some(40), Some(10)]),
             patience: draws.pick("patience", &[Patience::Short, Patience::Long]),
-            refusals: draws.pick("refusals", &[0, 1, 4, 12]),
+            chaos: Chaos::draw(&mut draws),
         };
         (options, draws.drawn)
     }
@@ -87,22 +92,12 @@ impl Options {
     pub(in crate::coordinators) fn workload() -> Self {
         Self {
             members: 3,
-            session_ms: 150,
-            rebalance_ms: 200,
             retention_ms: 60,
-            crashes: 0,
             replacements: 4,
-            zombies: None,
-            fixed: None,
-            loss: None,
-            slowness: None,
-            duplication: None,
-            silence: None,
             commits: Some(4),
             transactions: Some(2),
             leaves: Some(40),
-            patience: Patience::Long,
-            refusals: 0,
+            ..Self::QUIET
         }
     }
 
@@ -111,25 +106,7 @@ impl Options {
         (session_ms, rebalance_ms): (u64, u64),
         commits: Option<usize>,
     ) -> Self {
-        Self {
-            members: 1,
-            session_ms,
-            rebalance_ms,
-            retention_ms: i64::MAX,
-            crashes: 0,
-            replacements: 0,
-            zombies: None,
-            fixed: None,
-            loss: None,
-            slowness: None,
-            duplication: None,
-            silence: None,
-            commits,
-            transactions: None,
-            leaves: None,
-            patience: Patience::Long,
-            refusals: 0,
-        }
+        Self { session_ms, rebalance_ms, commits, ..Self::QUIET }
     }
 
     /// A shard with the limits of this seed.

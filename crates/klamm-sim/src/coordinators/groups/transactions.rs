@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use klamm_coordinator::{ShardState, Time, TransactionEnd, TransactionalProducer};
+use klamm_coordinator::{Time, TransactionEnd, TransactionalProducer};
 use klamm_group_coordinator::{GroupShard, Request, Response};
 use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, Verification};
 use klamm_records::Producer;
-use tokio::sync::oneshot::{self, Receiver, error::TryRecvError};
+use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 
+use crate::coordinators::coordinator::Coordinator;
 use crate::coordinators::partition::SimPartition;
 
 /// A transaction is aborted after.
@@ -87,7 +88,11 @@ impl Transactions {
     }
 
     /// Time has passed, or something is committed.
-    pub(super) fn turn(&mut self, now_ms: u64, (time, shard): (Time, &mut ShardState<GroupShard>)) {
+    pub(super) fn turn(
+        &mut self,
+        now_ms: u64,
+        (time, coordinator): (Time, &mut Coordinator<GroupShard>),
+    ) {
         for (id, known) in &mut self.producers {
             if matches!(known.state, State::Open) && known.since_ms + TIMEOUT_MS <= now_ms {
                 known.state = State::Ending { is_commit: false, again_ms: 0, marker: None };
@@ -95,10 +100,8 @@ impl Transactions {
             let State::Ending { is_commit, again_ms, marker } = &mut known.state else { continue };
             let Some(answer) = marker else {
                 if *again_ms <= now_ms {
-                    let (reply, answer) = oneshot::channel();
                     let end = end_of((*id, known.epoch), *is_commit);
-                    shard.on_request(time, Request::EndTransaction(end), reply);
-                    *marker = Some(answer);
+                    *marker = Some(coordinator.ask(time, Request::EndTransaction(end)));
                 }
                 continue;
             };

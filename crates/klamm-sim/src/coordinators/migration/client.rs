@@ -7,6 +7,7 @@ use klamm_group_coordinator::{Request, Response};
 use klamm_model::TopicId;
 use klamm_stdx::Str;
 
+use super::journal::Journal;
 use crate::coordinators::consumers::cluster::{Cluster, Partition};
 use crate::coordinators::consumers::member as consumer;
 use crate::coordinators::groups::member as classic;
@@ -14,7 +15,7 @@ use crate::random::Seeded;
 
 /// What a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(in crate::coordinators) enum Protocol {
     Classic,
     Consumer,
 }
@@ -27,8 +28,8 @@ pub(super) enum Member {
 }
 
 /// What a request was sent as.
-#[derive(Debug)]
-pub(super) enum Sent {
+#[derive(Debug, Clone)]
+pub(in crate::coordinators) enum Sent {
     Classic { number: u64, generation: i32 },
     Consumer(consumer::Sent),
 }
@@ -121,11 +122,13 @@ impl Client {
         }
     }
 
-    pub(super) fn life(&self) -> u64 {
-        match &self.member {
+    /// Whether what it took is still its own, by the group's log.
+    pub(super) fn holds(&self, journal: &Journal) -> bool {
+        let life = match &self.member {
             Member::Classic(_) => self.life,
             Member::Consumer(member) => member.life,
-        }
+        };
+        journal.holds(self.member_id(), (life, self.generation()))
     }
 
     /// What it has, as far as it knows.

@@ -16,66 +16,29 @@
 //! consumer protocol either, and are lost when a later request of their member has arrived.
 
 mod client;
+mod exchange;
 mod journal;
 mod options;
 mod settled;
 mod world;
 
-use super::trace::Trace;
-use super::{Drawn, Run, Violation};
-use world::World;
+use super::world::tally;
+pub use world::Migration;
 
-/// What the command line calls it.
-pub(super) const NAME: &str = "migration";
-
-/// What a seed did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MigrationTally {
-    /// Partitions that members took.
-    pub taken: usize,
-    /// Commits that were answered.
-    pub commits: usize,
-    /// Memberships that the coordinator ended.
-    pub removed: usize,
-    /// Crashes of the broker.
-    pub crashes: usize,
-    /// Clients that were followed by one of the other protocol.
-    pub switches: usize,
-    /// Groups with members that became one of the consumer protocol.
-    pub upgrades: usize,
-    /// Groups with members that became a classic one.
-    pub downgrades: usize,
-    /// Appends that the log refused.
-    pub refused: usize,
-    /// What its seeds were like.
-    pub drawn: Drawn,
-}
-
-impl MigrationTally {
-    /// Both together.
-    pub fn add(&mut self, other: Self) {
-        self.taken += other.taken;
-        self.commits += other.commits;
-        self.removed += other.removed;
-        self.crashes += other.crashes;
-        self.switches += other.switches;
-        self.upgrades += other.upgrades;
-        self.downgrades += other.downgrades;
-        self.refused += other.refused;
-        self.drawn.add(other.drawn);
+tally! {
+    /// What a seed did.
+    MigrationTally of Migration {
+        /// Partitions that members took.
+        taken,
+        /// Commits that were answered.
+        commits,
+        /// Memberships that the coordinator ended.
+        removed,
+        /// Clients that were followed by one of the other protocol.
+        switches,
+        /// Groups with members that became one of the consumer protocol.
+        upgrades,
+        /// Groups with members that became a classic one.
+        downgrades,
     }
-}
-
-/// One seed.
-///
-/// # Errors
-/// The promise that was broken.
-pub fn random(seed: u64) -> Result<MigrationTally, Violation> {
-    of_seed(seed).run()
-}
-
-pub(super) fn of_seed(
-    seed: u64,
-) -> Run<impl Fn(u64, &mut Trace) -> Result<MigrationTally, String>> {
-    Run { name: NAME, seed, work: |seed, trace: &mut Trace| World::new(seed).run(trace) }
 }

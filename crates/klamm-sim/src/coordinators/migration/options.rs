@@ -1,10 +1,11 @@
 //! What a seed of migration is like: who takes whose place, how patient the coordinator is, and what
 //! goes wrong, some of it not at all.
 
-use klamm_group_coordinator::{ConsumerLimits, GroupShard, Limits, OffsetLimits};
+use klamm_group_coordinator::{GroupShard, Limits, OffsetLimits};
 
 use super::client::Protocol;
-use crate::coordinators::luck::{Drawn, Draws, LUCK};
+use crate::coordinators::consumers::options::Times;
+use crate::coordinators::luck::{Chaos, Drawn, Draws, LUCK};
 use crate::random::Seeded;
 
 /// How long the first members of a classic group wait for others.
@@ -47,31 +48,21 @@ pub(super) struct Options {
     pub(super) places: usize,
     /// How often each member is followed by one that speaks the next protocol.
     pub(super) switches: usize,
-    pub(super) session_ms: u64,
+    pub(super) times: Times,
     pub(super) rebalance_ms: u64,
-    pub(super) interval_ms: u64,
-    pub(super) assignment_interval_ms: u64,
-    pub(super) crashes: usize,
     /// A member dies, and another of its protocol comes.
     pub(super) deaths: usize,
-    /// The log refuses an append, or all for a while.
-    pub(super) refusals: usize,
     /// Of so many members that go one does so without a word.
     pub(super) rudeness: Option<usize>,
     /// Of so many members one is static.
     pub(super) fixed: Option<usize>,
     /// Of so many consumers one has its id from the coordinator.
     pub(super) nameless: Option<usize>,
-    /// A message is lost.
-    pub(super) loss: Option<usize>,
-    /// A message takes long.
-    pub(super) slowness: Option<usize>,
-    /// A message arrives twice.
-    pub(super) duplication: Option<usize>,
     /// A member thinks for longer than its session.
     pub(super) silence: Option<usize>,
     /// A classic member commits, and does not just say that it is there.
     pub(super) commits: Option<usize>,
+    pub(super) chaos: Chaos,
 }
 
 impl Options {
@@ -83,39 +74,32 @@ impl Options {
             direction: draws.pick("direction", &directions),
             places: draws.pick("places", &[1, 2, 3, 4]),
             switches: draws.pick("switches", &[1, 2, 4]),
-            session_ms: draws.pick("session", &[150, 300, 1_000]),
+            times: Times::draw(&mut draws),
             rebalance_ms: draws.pick("rebalance", &[200, 400, 1_500]),
-            interval_ms: draws.pick("interval", &[20, 50, 100]),
-            assignment_interval_ms: draws.pick("assignment interval", &[0, 50, 300]),
-            crashes: draws.pick("crashes", &[0, 1, 3, 8]),
             deaths: draws.pick("deaths", &[0, 2, 5]),
-            refusals: draws.pick("refusals", &[0, 1, 4]),
             rudeness: draws.pick("rudeness", &[None, Some(3), Some(1)]),
             fixed: draws.pick("static members", &[None, Some(2), Some(1)]),
             nameless: draws.pick("nameless", &[None, Some(2)]),
-            loss: draws.pick("loss", &LUCK),
-            slowness: draws.pick("slowness", &LUCK),
-            duplication: draws.pick("duplication", &[None, Some(50), Some(6), Some(2)]),
             silence: draws.pick("silence", &LUCK),
             commits: draws.pick("commits", &[Some(8), Some(2)]),
+            chaos: Chaos::draw(&mut draws),
         };
         (options, draws.drawn)
     }
 
-    /// A shard with the limits of this seed, whose groups may go either way.
+    /// The same members, who take each other's places with a word, but nothing goes wrong.
+    pub(super) fn calm(self) -> Self {
+        let calm = Self { deaths: 0, rudeness: None, silence: None, ..self };
+        Self { chaos: Chaos::NONE, ..calm }
+    }
+
+    /// A shard with the limits of this seed, whose groups may go either way, which is the default.
     pub(super) fn shard(&self) -> GroupShard {
-        let int = |ms: u64| i32::try_from(ms).expect("some seconds");
-        let mut config = ConsumerLimits::default().config;
-        config.consumer_session_timeout_ms = int(self.session_ms);
-        config.consumer_heartbeat_interval_ms = int(self.interval_ms);
-        config.consumer_assignment_interval_ms = int(self.assignment_interval_ms);
-        config.consumer_migration_policy = "bidirectional".to_owned();
         let limits = Limits {
             session_timeout_ms_min: 1,
             initial_rebalance_delay_ms: INITIAL_DELAY_MS,
             ..Limits::default()
         };
-        GroupShard::new(limits, OffsetLimits::default())
-            .with_consumer_limits(ConsumerLimits::new(config))
+        GroupShard::new(limits, OffsetLimits::default()).with_consumer_limits(self.times.limits())
     }
 }

@@ -2,12 +2,9 @@
 //! APIs do with a request (klamm-apis: produce, txn_offset_commit, end_txn) is done here the same.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use klamm_coordinator::{
-    Effects, Loaded, PartitionLog, Shard, ShardState, Time, TransactionalProducer,
-};
+use klamm_coordinator::{Loaded, PartitionLog, Time, TransactionalProducer};
 use klamm_group_coordinator::{
     FoundOffset, GroupShard, Limits as GroupLimits, MemberEpochs, OffsetCommit, OffsetFetch,
     OffsetLimits, OffsetToCommit, Request as GroupRequest, Response as GroupResponse, Stability,
@@ -24,6 +21,7 @@ use tokio::sync::oneshot::{self, Receiver};
 
 use super::client::{Answer, Call, Message};
 use super::options::Options;
+use crate::coordinators::coordinator::{Coordinator, no_effects};
 use crate::coordinators::ensure;
 use crate::coordinators::partition::SimPartition;
 
@@ -56,13 +54,13 @@ enum Stage {
 
 /// The shards and the partitions.
 pub(super) struct Broker {
-    transactions: ShardState<TransactionShard>,
-    groups: ShardState<GroupShard>,
+    transactions: Coordinator<TransactionShard>,
+    groups: Coordinator<GroupShard>,
     pub(super) transaction_log: SimPartition,
     pub(super) group_log: SimPartition,
     pub(super) partitions: Vec<SimPartition>,
     pub(super) tasks: Vec<Task>,
-    markers: Arc<Mutex<Vec<MarkersToWrite>>>,
+    markers: ToWrite,
     last_producer_id: i64,
     timeout_ms: u64,
 }
@@ -71,32 +69,17 @@ fn refuse(code: ErrorCode) -> Answer {
     Answer { code, next: None }
 }
 
-/// A shard that is loaded as far as its log goes.
-fn load<S: Shard>(
-    shard: S,
-    log: &SimPartition,
-    time: Time,
-    effects: Effects<S::Effect>,
-) -> ShardState<S> {
-    let log: Arc<dyn PartitionLog> = Arc::new(log.lead());
-    let mut state = ShardState::new(shard, log, effects);
-    while state.is_reading() {
-        state.load_some(time).expect("memory can be read");
-    }
-    state
-}
-
 pub(super) fn transactional_id(index: usize) -> Str {
     Str::from(format!("t{index}"))
 }
 
 impl Broker {
     pub(super) fn start(time: Time, options: &Options) -> Self {
-        let markers = Arc::<Mutex<Vec<MarkersToWrite>>>::default();
+        let markers = ToWrite::default();
         let (transaction_log, group_log) = (SimPartition::default(), SimPartition::default());
         Self {
-            transactions: load(transaction_shard(), &transaction_log, time, effects(&markers)),
-            groups: load(group_shard(), &group_log, time, no_effects()),
+            transactions: transactions(&transaction_log, &markers, time),
+            groups: groups(&group_log, time),
             transaction_log,
             group_log,
             partitions: (0..options.partitions).map(|_| SimPartition::default()).collect(),
@@ -110,25 +93,20 @@ impl Broker {
     /// Another takes the transaction coordinator over; requests of the one before have no answer.
     pub(super) fn fail_over(&mut self, time: Time) {
         self.markers = Arc::default();
-        self.transactions =
-            load(transaction_shard(), &self.transaction_log, time, effects(&self.markers));
+        self.transactions = transactions(&self.transaction_log, &self.markers, time);
     }
 
     /// It stops and starts, with what its logs kept.
     pub(super) fn restart(&mut self, time: Time) {
         self.tasks.clear();
         self.fail_over(time);
-        self.groups = load(group_shard(), &self.group_log, time, no_effects());
+        self.groups = groups(&self.group_log, time);
     }
 
     /// Commits and timers.
     pub(super) fn turn(&mut self, time: Time) {
-        self.transactions.on_high_watermark(time);
-        self.transactions.on_time(time);
-        self.transactions.on_high_watermark(time);
-        self.groups.on_high_watermark(time);
-        self.groups.on_time(time);
-        self.groups.on_high_watermark(time);
+        self.transactions.turn(time);
+        self.groups.turn(time);
     }
 
     pub(super) fn take_markers(&mut self) -> Vec<MarkersToWrite> {
@@ -175,9 +153,7 @@ impl Broker {
     }
 
     pub(super) fn ask(&mut self, time: Time, request: Request) -> Receiver<Response> {
-        let (reply, answer) = oneshot::channel();
-        self.transactions.on_request(time, request, reply);
-        answer
+        self.transactions.ask(time, request)
     }
 
     pub(super) fn ask_group(
@@ -185,9 +161,7 @@ impl Broker {
         time: Time,
         request: GroupRequest,
     ) -> Receiver<GroupResponse> {
-        let (reply, answer) = oneshot::channel();
-        self.groups.on_request(time, request, reply);
-        answer
+        self.groups.ask(time, request)
     }
 
     /// Asks for the committed offset of a transactional id's partition.
@@ -402,28 +376,29 @@ pub(super) fn offset_in(response: &GroupResponse) -> Option<i64> {
     }
 }
 
-fn effects(markers: &Arc<Mutex<Vec<MarkersToWrite>>>) -> Effects<MarkersToWrite> {
-    let markers = Arc::clone(markers);
-    Arc::new(move |marker| markers.lock().expect("one thread").push(marker))
-}
+type ToWrite = Arc<Mutex<Vec<MarkersToWrite>>>;
 
-fn no_effects() -> Effects<Infallible> {
-    Arc::new(|effect| match effect {})
-}
-
-fn transaction_shard() -> TransactionShard {
-    TransactionShard::new(Limits {
+fn transactions(
+    log: &SimPartition,
+    markers: &ToWrite,
+    time: Time,
+) -> Coordinator<TransactionShard> {
+    let shard = TransactionShard::new(Limits {
         timeout_ms_max: 900_000,
         expiration_ms: 604_800_000,
         abort_interval_ms: ABORT_INTERVAL_MS,
         remove_interval_ms: 3_600_000,
         wait_ms: 20,
         ids_max: 100,
-    })
+    });
+    let markers = Arc::clone(markers);
+    let effects = Arc::new(move |marker| markers.lock().expect("one thread").push(marker));
+    Coordinator::load(shard, (log, None), effects, time)
 }
 
-fn group_shard() -> GroupShard {
-    GroupShard::new(GroupLimits::default(), OffsetLimits::default())
+fn groups(log: &SimPartition, time: Time) -> Coordinator<GroupShard> {
+    let shard = GroupShard::new(GroupLimits::default(), OffsetLimits::default());
+    Coordinator::load(shard, (log, None), no_effects(), time)
 }
 
 fn writer(message: Message, base_sequence: i32) -> Producer {

@@ -28,7 +28,7 @@ pub(super) enum Call {
 
 /// A request on its way.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Message {
+pub(in crate::coordinators) struct Message {
     pub(super) client: usize,
     pub(super) number: u64,
     pub(super) transactional: usize,
@@ -39,7 +39,7 @@ pub(super) struct Message {
 
 /// An answer: a code, and for Init and End what the producer is from now on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Answer {
+pub(in crate::coordinators) struct Answer {
     pub(super) code: ErrorCode,
     pub(super) next: Option<ProducerIdAndEpoch>,
 }

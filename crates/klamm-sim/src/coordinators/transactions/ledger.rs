@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use klamm_coordinator::Loaded;
+use klamm_group_coordinator::Record;
+use klamm_model::ProducerId;
 use klamm_transaction_coordinator::{Outcome, ProducerIdAndEpoch};
 
 use crate::coordinators::ensure;
@@ -179,4 +182,26 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// The offsets that transactions committed, by the group's log.
+pub(super) fn applied(group_log: Vec<Loaded>) -> BTreeSet<i64> {
+    let mut open = BTreeMap::<ProducerId, Vec<i64>>::new();
+    let mut applied = BTreeSet::new();
+    for loaded in group_log {
+        match loaded {
+            Loaded::Transactional(producer, (key, value)) => {
+                let record = Record::from_key_value(key, value).expect("our own record");
+                if let Record::Offset { offset: Some(offset), .. } = record {
+                    open.entry(producer.id).or_default().push(offset.offset.0);
+                }
+            }
+            Loaded::End(end) => {
+                let offsets = open.remove(&end.producer.id).unwrap_or_default();
+                applied.extend(offsets.into_iter().filter(|_| end.is_commit));
+            }
+            Loaded::Record(_) => {}
+        }
+    }
+    applied
 }

@@ -4,7 +4,7 @@
 use klamm_transaction_coordinator::Protocol;
 
 use super::client::PARTITIONS_MAX;
-use crate::coordinators::luck::{Drawn, Draws, LUCK};
+use crate::coordinators::luck::{Chaos, Drawn, Draws, LUCK};
 use crate::random::Seeded;
 
 /// The protocols of the clients.
@@ -34,25 +34,17 @@ pub(super) struct Options {
     pub(super) partitions: usize,
     /// How long a transaction may stay open.
     pub(super) timeout_ms: u64,
-    pub(super) crashes: usize,
     /// The coordinator moves, and the broker lives on.
     pub(super) fail_overs: usize,
     /// An instance of a producer is replaced by another.
     pub(super) replacements: usize,
-    /// A message is lost.
-    pub(super) loss: Option<usize>,
-    /// A message takes long.
-    pub(super) slowness: Option<usize>,
-    /// A message arrives twice.
-    pub(super) duplication: Option<usize>,
     /// A client thinks for longer than its transaction may last.
     pub(super) silence: Option<usize>,
     /// A marker takes long.
     pub(super) slow_markers: Option<usize>,
     /// What became of a marker is not heard of, and it is written again.
     pub(super) failing_markers: Option<usize>,
-    /// A log refuses an append, or all for a while.
-    pub(super) refusals: usize,
+    pub(super) chaos: Chaos,
 }
 
 impl Options {
@@ -65,16 +57,12 @@ impl Options {
             transactional_ids: draws.pick("transactional ids", &[1, 2, 4]),
             partitions: draws.pick("partitions", &[1, 3, PARTITIONS_MAX]),
             timeout_ms: draws.pick("transaction timeout", &[80, 400, 1_200]),
-            crashes: draws.pick("crashes", &[0, 1, 3, 8]),
             fail_overs: draws.pick("fail-overs", &[0, 1, 4]),
             replacements: draws.pick("replacements", &[0, 2, 6]),
-            loss: draws.pick("loss", &LUCK),
-            slowness: draws.pick("slowness", &LUCK),
-            duplication: draws.pick("duplication", &[None, Some(50), Some(6), Some(2)]),
             silence: draws.pick("silence", &LUCK),
             slow_markers: draws.pick("slow markers", &LUCK),
             failing_markers: draws.pick("failing markers", &[None, Some(20), Some(3)]),
-            refusals: draws.pick("refusals", &[0, 1, 4, 12]),
+            chaos: Chaos::draw(&mut draws),
         };
         (options, draws.drawn)
     }
@@ -82,16 +70,12 @@ impl Options {
     /// The same clients and partitions, but nothing goes wrong.
     pub(super) fn calm(self) -> Self {
         Self {
-            crashes: 0,
             fail_overs: 0,
             replacements: 0,
-            loss: None,
-            slowness: None,
-            duplication: None,
             silence: None,
             slow_markers: None,
             failing_markers: None,
-            refusals: 0,
+            chaos: Chaos::NONE,
             ..self
         }
     }
