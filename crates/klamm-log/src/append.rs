@@ -10,12 +10,10 @@ use klamm_records::{
 };
 
 use crate::error::{LogError, is_full};
-use crate::index::{IndexEntry, TimeIndexEntry, relative};
 use crate::log::Log;
 use crate::names::LOG_SUFFIX;
 use crate::producer_rules;
 use crate::producer_state::{Marker, SequenceError};
-use crate::seeded_bugs::{SeededBug, is_seeded};
 
 /// Who made a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -325,7 +323,9 @@ impl Log {
         }
         self.first_timestamp.get_or_insert(header.max_timestamp);
         self.active.note_timestamp(header);
-        self.index(header, position);
+        if self.index_interval.is_due(size, self.config.index_interval_bytes) {
+            self.active.index_batch(header, position);
+        }
         self.note_producer(header, marker)?;
         self.unflushed_messages += u64::from(header.record_count.unsigned_abs());
         // Remembered first, then shown: whoever sees the bytes finds the batch (see `LogView`).
@@ -363,43 +363,6 @@ impl Log {
         let start = self.log_start_offset();
         let first = self.producers.first_unstable_offset().map(|offset| offset.max(start));
         self.view.publish_first_unstable(first);
-    }
-
-    /// One index entry for every `index.interval.bytes` (Kafka: `LogSegment.append`).
-    pub(crate) fn index(&mut self, header: &BatchHeader, position: u64) {
-        if self.bytes_since_index > self.config.index_interval_bytes {
-            self.bytes_since_index = 0;
-            self.add_index_entries(header, position);
-        }
-        self.bytes_since_index += header.size_in_bytes() as u64;
-    }
-
-    fn add_index_entries(&mut self, header: &BatchHeader, position: u64) {
-        let base = self.active.base_offset;
-        let (Some(mut relative_offset), Ok(position)) =
-            (relative(header.last_offset(), base), u32::try_from(position))
-        else {
-            return;
-        };
-        if is_seeded(SeededBug::IndexEntryOffByOne) {
-            relative_offset -= 1;
-        }
-        let mut guard = self.active.indexes.write().expect("no holder of this lock can panic");
-        let indexes = guard.get_or_insert_default();
-        indexes.offsets.push(IndexEntry { relative_offset, position });
-        drop(guard);
-        self.add_time_entry();
-    }
-
-    /// The largest timestamp so far, if it is larger than the last entry's.
-    pub(crate) fn add_time_entry(&self) {
-        let (timestamp, offset) = self.active.max_timestamp();
-        let Some(relative_offset) = relative(offset, self.active.base_offset) else { return };
-        let mut guard = self.active.indexes.write().expect("no holder of this lock can panic");
-        let indexes = guard.get_or_insert_default();
-        if timestamp.0 >= 0 && indexes.times.last().is_none_or(|last| timestamp > last.timestamp) {
-            indexes.times.push(TimeIndexEntry { timestamp, relative_offset });
-        }
     }
 }
 

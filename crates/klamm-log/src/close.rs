@@ -17,6 +17,7 @@ use klamm_model::Offset;
 
 use crate::checkpoint::write_leader_epochs_aside;
 use crate::error::LogError;
+use crate::indexes::Indexes;
 use crate::log::Log;
 use crate::names::LEADER_EPOCHS;
 use crate::segment::SaveIndexes;
@@ -131,11 +132,11 @@ impl Log {
 
     /// Indexes, aborted transactions and producers.
     fn write_for_next_start(&mut self) -> Result<(), LogError> {
-        self.add_time_entry();
+        self.active.index_max_timestamp();
         let active = Arc::clone(&self.active);
         let end = self.log_end_offset();
         let lacks_snapshot = self.last_snapshot.unwrap_or(Offset::ZERO) < end;
-        if !active.has_unsaved_indexes() && !lacks_snapshot {
+        if !active.with_indexes(Indexes::has_unsaved).unwrap_or(false) && !lacks_snapshot {
             return Ok(());
         }
         active.save_indexes(SaveIndexes::New)?;

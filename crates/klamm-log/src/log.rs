@@ -13,6 +13,7 @@ use crate::compaction::CompactionState;
 use crate::config::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
+use crate::indexes::{IndexInterval, Indexes};
 use crate::mark::RecoveryMark;
 use crate::names::{
     INDEX_SUFFIX, LEADER_EPOCHS, LOG_SUFFIX, PARTITION_METADATA, SNAPSHOT_SUFFIX,
@@ -39,7 +40,7 @@ pub struct Log {
     pub(crate) view: Arc<LogView>,
     pub(crate) active: Arc<Segment>,
     pub(crate) active_size: u64,
-    pub(crate) bytes_since_index: u64,
+    pub(crate) index_interval: IndexInterval,
     /// Of the first batch of the active segment, for rolling by time.
     pub(crate) first_timestamp: Option<Timestamp>,
     pub(crate) active_since: Timestamp,
@@ -128,8 +129,7 @@ impl Log {
         wall: Timestamp,
     ) -> Self {
         let active = Arc::new(Segment::new(disk, dir, start, 0));
-        *active.indexes.write().expect("no holder of this lock can panic") =
-            Some(crate::segment::Indexes::default());
+        active.put_indexes(Indexes::default());
         let view = Arc::new(LogView::new(start));
         view.segments.store(Arc::new(vec![Arc::clone(&active)]));
         Self {
@@ -139,7 +139,7 @@ impl Log {
             view,
             active,
             active_size: 0,
-            bytes_since_index: 0,
+            index_interval: IndexInterval::default(),
             first_timestamp: None,
             active_since: wall,
             epochs: LeaderEpochs::default(),
@@ -335,14 +335,8 @@ impl Log {
     }
 
     fn is_index_full(&self) -> bool {
-        let entries = self.active.indexes.read().expect("no holder of this lock can panic");
-        entries.as_ref().is_some_and(|indexes| {
-            let bytes = indexes.offsets.len() * crate::index::ENTRY_BYTES;
-            let time_bytes = indexes.times.len() * crate::index::TIME_ENTRY_BYTES;
-            // Room for one more entry of either, and for the last timestamp at the seal.
-            let room = 2 * crate::index::TIME_ENTRY_BYTES;
-            (bytes.max(time_bytes) + room) as u64 > self.config.segment_index_bytes
-        })
+        let bytes_max = self.config.segment_index_bytes;
+        self.active.with_indexes(|indexes| indexes.is_full(bytes_max)).unwrap_or(false)
     }
 
     /// Seals the active segment and begins the next at the end of the log.
@@ -363,7 +357,7 @@ impl Log {
     /// the new segment is there.
     fn seal_and_begin(&mut self, wall: Timestamp) -> Result<(), LogError> {
         let (active, base) = (Arc::clone(&self.active), self.active.base_offset);
-        self.add_time_entry();
+        self.active.index_max_timestamp();
         active.save_indexes(SaveIndexes::New)?;
         let end = self.log_end_offset();
         self.take_snapshot(end)?;
@@ -419,8 +413,7 @@ impl Log {
         if let Some(pool) = &self.open_files {
             next.slot.join(pool);
         }
-        *next.indexes.write().expect("no holder of this lock can panic") =
-            Some(crate::segment::Indexes::default());
+        next.put_indexes(Indexes::default());
         if let Err(error) = self.create_file(&next) {
             if matches!(error, LogError::Full { .. }) {
                 // It may be there, without its reserve: an empty segment between others would
@@ -439,7 +432,7 @@ impl Log {
         self.active = next;
         self.active_size = 0;
         self.saved_at = 0;
-        self.bytes_since_index = 0;
+        self.index_interval = IndexInterval::default();
         self.first_timestamp = None;
         self.active_since = wall;
         Ok(())

@@ -15,7 +15,8 @@ use crate::log::Log;
 use crate::names::{LOG_SUFFIX, SNAPSHOT_SUFFIX, TRANSACTION_INDEX_SUFFIX, base_offset};
 use crate::producer_snapshot::decode_snapshot;
 use crate::producer_state::{Marker, ProducerState};
-use crate::segment::{HeaderScan, Segment};
+use crate::search::HeaderScan;
+use crate::segment::Segment;
 use crate::transaction_index::AbortedTransaction;
 
 /// One producer has 46 bytes in it.

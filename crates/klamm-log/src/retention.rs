@@ -376,7 +376,7 @@ impl Log {
         self.remove_snapshots_after(end)?;
         let active = Arc::clone(&self.active);
         let rebuilt = rebuild_segment(&active, self.config.index_interval_bytes)?;
-        self.bytes_since_index = rebuilt.bytes_since_index;
+        self.index_interval = rebuilt.index_interval;
         self.first_timestamp = rebuilt.first_timestamp;
         active.save_indexes(SaveIndexes::Whole)?;
         self.note_indexes(&active);

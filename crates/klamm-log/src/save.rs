@@ -66,14 +66,14 @@ impl Log {
         if self.epochs_lack_from.is_some() || self.lacks_aborted {
             return None;
         }
-        let indexes = self.active.indexes.read().expect("no holder of this lock can panic");
-        let indexes = indexes.as_ref()?;
+        let (index_entries, time_entries) =
+            self.active.with_indexes(|indexes| (indexes.offsets_saved, indexes.times_saved))?;
         Some(RecoveryMark {
             offset: end,
             segment_base: self.active.base_offset,
             position: self.active_size,
-            index_entries: indexes.offsets_saved,
-            time_entries: indexes.times_saved,
+            index_entries,
+            time_entries,
             snapshot: self.last_snapshot.filter(|offset| *offset <= end),
         })
     }
