@@ -292,45 +292,39 @@ impl Log {
     }
 
     fn write(&mut self, parts: &[&[u8]; 2]) -> Result<(), LogError> {
-        if self.active_size == 0 && self.active.open_file().is_none() {
-            let active = std::sync::Arc::clone(&self.active);
+        if self.active.is_empty() && self.active.segment.open_file().is_none() {
+            let active = std::sync::Arc::clone(&self.active.segment);
             self.create_file(&active)?;
         }
         let slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
-        let path = self.active.path(LOG_SUFFIX);
-        let file = self.active.file_to_write().map_err(LogError::io(&path))?;
-        if let Err(error) = file.write_all_at(&slices, self.active_size) {
+        let path = self.active.segment.path(LOG_SUFFIX);
+        let file = self.active.segment.file_to_write().map_err(LogError::io(&path))?;
+        if let Err(error) = file.write_all_at(&slices, self.active.written) {
             // Part of the bytes may be there. If only room is wanting they are cut off again, and
             // the log goes on as it was. After any other failure nothing more is appended in this
             // life, and the next one cuts the torn tail (never a retry: the pages' state is
             // unknown).
             if is_full(&error) {
-                file.set_len(self.active_size).map_err(LogError::io(&path))?;
+                file.set_len(self.active.written).map_err(LogError::io(&path))?;
             }
             return Err(LogError::growth(&path)(error));
         }
-        self.active_size += (parts[0].len() + parts[1].len()) as u64;
+        self.active.written += (parts[0].len() + parts[1].len()) as u64;
         Ok(())
     }
 
     /// Takes note of a batch that was just written.
     fn on_written(&mut self, header: &BatchHeader, marker: Option<Marker>) -> Result<(), LogError> {
-        let size = header.size_in_bytes() as u64;
-        let position = self.active_size - size;
+        let position = self.active.on_written(header, self.config.index_interval_bytes);
         if self.epochs.latest() != Some(header.partition_leader_epoch) {
             self.epochs.assign(header.partition_leader_epoch, header.base_offset);
             self.view.epochs.store(self.epochs.clone().into());
         }
-        self.first_timestamp.get_or_insert(header.max_timestamp);
-        self.active.note_timestamp(header);
-        if self.index_interval.is_due(size, self.config.index_interval_bytes) {
-            self.active.index_batch(header, position);
-        }
         self.note_producer(header, marker)?;
         self.unflushed_messages += u64::from(header.record_count.unsigned_abs());
         // Remembered first, then shown: whoever sees the bytes finds the batch (see `LogView`).
-        self.view.remember(header, self.active.base_offset, position);
-        self.active.publish_size(self.active_size);
+        self.view.remember(header, self.active.segment.base_offset, position);
+        self.active.segment.publish_size(self.active.written);
         self.view.publish_end(header.next_offset());
         Ok(())
     }

@@ -19,6 +19,7 @@
 //!     └── 00000000000000000123.snapshot   producers as of that offset
 //! ```
 
+mod active;
 mod append;
 mod checkpoint;
 mod close;

@@ -8,12 +8,13 @@ use klamm_env::{Disk, OpenMode};
 use klamm_model::{LeaderEpoch, Offset, Timestamp, TopicId};
 use klamm_records::BatchHeader;
 
+use crate::active::ActiveSegment;
 use crate::checkpoint::write_leader_epochs;
 use crate::compaction::CompactionState;
 use crate::config::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
-use crate::indexes::{IndexInterval, Indexes};
+use crate::indexes::Indexes;
 use crate::mark::RecoveryMark;
 use crate::names::{
     INDEX_SUFFIX, LEADER_EPOCHS, LOG_SUFFIX, PARTITION_METADATA, SNAPSHOT_SUFFIX,
@@ -38,12 +39,7 @@ pub struct Log {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) config: LogConfig,
     pub(crate) view: Arc<LogView>,
-    pub(crate) active: Arc<Segment>,
-    pub(crate) active_size: u64,
-    pub(crate) index_interval: IndexInterval,
-    /// Of the first batch of the active segment, for rolling by time.
-    pub(crate) first_timestamp: Option<Timestamp>,
-    pub(crate) active_since: Timestamp,
+    pub(crate) active: ActiveSegment,
     pub(crate) epochs: LeaderEpochs,
     pub(crate) producers: ProducerState,
     pub(crate) verifications: Verifications,
@@ -57,8 +53,6 @@ pub struct Log {
     pub(crate) mark: Option<RecoveryMark>,
     /// It vouches for more than batches since somebody asked.
     pub(crate) has_new_mark: bool,
-    /// Size of the active segment when its indexes were saved last.
-    pub(crate) saved_at: u64,
     /// Snapshots inside of segments that a later one has replaced.
     pub(crate) stray_snapshots: Vec<Offset>,
     /// Nothing of it was opened yet (see `closed.rs`).
@@ -137,11 +131,7 @@ impl Log {
             disk: Arc::clone(disk),
             config,
             view,
-            active,
-            active_size: 0,
-            index_interval: IndexInterval::default(),
-            first_timestamp: None,
-            active_since: wall,
+            active: ActiveSegment::new(active, wall),
             epochs: LeaderEpochs::default(),
             producers: ProducerState::default(),
             verifications: Verifications::default(),
@@ -152,7 +142,6 @@ impl Log {
             pending_deletions: Vec::new(),
             mark: None,
             has_new_mark: false,
-            saved_at: 0,
             stray_snapshots: Vec::new(),
             is_asleep: false,
             topic_id_asleep: None,
@@ -286,57 +275,20 @@ impl Log {
         result
     }
 
-    /// Seals the active segment if the next batch must not go into it (Kafka:
-    /// `LogSegment.shouldRoll`).
+    /// Seals the active segment if the next batch must not go into it.
     pub(crate) fn roll_if_due(
         &mut self,
         next: &BatchHeader,
         wall: Timestamp,
     ) -> Result<(), LogError> {
-        if self.active_size > 0 && self.is_roll_due(next, wall) {
+        if self.active.is_roll_due(next, &self.config, wall) {
             self.roll(wall)?;
         }
-        if self.active_size == 0 && self.is_too_far(next) {
+        if self.active.is_empty() && self.active.is_too_far(next) {
             // A follower of a compacted log skips ahead further than an index can say.
             self.begin_segment(next.base_offset, wall)?;
         }
         Ok(())
-    }
-
-    fn is_too_far(&self, next: &BatchHeader) -> bool {
-        crate::index::relative(next.last_offset(), self.active.base_offset).is_none()
-    }
-
-    fn is_roll_due(&self, next: &BatchHeader, wall: Timestamp) -> bool {
-        let config = &self.config;
-        let grows_too_large = self.active_size + next.size_in_bytes() as u64 > config.segment_bytes;
-        let roll_ms = config.segment_ms_max().saturating_sub(self.segment_jitter_ms());
-        let since = match self.first_timestamp {
-            Some(first) if first.0 >= 0 && next.max_timestamp.0 >= 0 => {
-                next.max_timestamp.0.saturating_sub(first.0)
-            }
-            _ => wall.0.saturating_sub(self.active_since.0),
-        };
-        let is_too_old = since > i64::try_from(roll_ms).unwrap_or(i64::MAX);
-        grows_too_large || is_too_old || self.is_too_far(next) || self.is_index_full()
-    }
-
-    /// What is taken off the age of the active segment, so that logs that began together do not
-    /// roll together (Kafka: `LogConfig.randomSegmentJitter`): the same for its whole life, and
-    /// another for each.
-    fn segment_jitter_ms(&self) -> u64 {
-        let jitter_max_ms = self.config.segment_jitter_ms.min(self.config.segment_ms);
-        if jitter_max_ms == 0 {
-            return 0;
-        }
-        let mut of = self.dir.as_os_str().as_encoded_bytes().to_vec();
-        of.extend(self.active.base_offset.0.to_be_bytes());
-        u64::from(klamm_records::crc32c(&of)) % jitter_max_ms
-    }
-
-    fn is_index_full(&self) -> bool {
-        let bytes_max = self.config.segment_index_bytes;
-        self.active.with_indexes(|indexes| indexes.is_full(bytes_max)).unwrap_or(false)
     }
 
     /// Seals the active segment and begins the next at the end of the log.
@@ -346,7 +298,7 @@ impl Log {
     pub fn roll(&mut self, wall: Timestamp) -> Result<(), LogError> {
         self.check_usable()?;
         self.wake()?;
-        if self.active_size == 0 {
+        if self.active.is_empty() {
             return Ok(());
         }
         let result = self.seal_and_begin(wall);
@@ -356,8 +308,8 @@ impl Log {
     /// Whatever finds no room here is done again by the next attempt; nothing is given up before
     /// the new segment is there.
     fn seal_and_begin(&mut self, wall: Timestamp) -> Result<(), LogError> {
-        let (active, base) = (Arc::clone(&self.active), self.active.base_offset);
-        self.active.index_max_timestamp();
+        let (active, base) = (Arc::clone(&self.active.segment), self.active.segment.base_offset);
+        self.active.segment.index_max_timestamp();
         active.save_indexes(SaveIndexes::New)?;
         let end = self.log_end_offset();
         self.take_snapshot(end)?;
@@ -381,7 +333,7 @@ impl Log {
     /// Entries that found no room in the transaction index's file are written now.
     pub(crate) fn complete_transaction_index(&mut self) -> Result<(), LogError> {
         if self.lacks_aborted {
-            self.save_aborted(self.active.base_offset)?;
+            self.save_aborted(self.active.segment.base_offset)?;
             self.lacks_aborted = false;
         }
         Ok(())
@@ -429,12 +381,7 @@ impl Log {
         let mut segments = Vec::clone(&self.view.segments.load());
         segments.push(Arc::clone(&next));
         self.view.segments.store(Arc::new(segments));
-        self.active = next;
-        self.active_size = 0;
-        self.saved_at = 0;
-        self.index_interval = IndexInterval::default();
-        self.first_timestamp = None;
-        self.active_since = wall;
+        self.active = ActiveSegment::new(next, wall);
         Ok(())
     }
 
@@ -498,7 +445,7 @@ impl Log {
         if self.lacks_aborted {
             return Ok(());
         }
-        let path = self.active.path(TRANSACTION_INDEX_SUFFIX);
+        let path = self.active.segment.path(TRANSACTION_INDEX_SUFFIX);
         let write = || {
             let file = self.disk.open(&path, OpenMode::Create)?;
             let len = file.len()?;
@@ -558,10 +505,10 @@ impl Log {
         }
         let mark = self.mark_at(up_to);
         // What a recovery has found may not be synced, and its file may be closed again.
-        let is_behind = up_to > self.view.synced_offset() && self.active_size > 0;
-        let active = match self.active.open_file() {
+        let is_behind = up_to > self.view.synced_offset() && !self.active.is_empty();
+        let active = match self.active.segment.open_file() {
             None if is_behind => {
-                let opened = self.active.file().map_err(LogError::io(&self.dir));
+                let opened = self.active.segment.file().map_err(LogError::io(&self.dir));
                 Some(self.closing_on_failure(opened)?)
             }
             open => open,
@@ -581,7 +528,7 @@ impl Log {
         }
         let covered = covered.min(self.log_end_offset());
         if covered == self.log_end_offset() {
-            self.active.slot.set_clean();
+            self.active.segment.slot.set_clean();
         }
         if covered > self.view.synced_offset() {
             self.view.publish_synced(covered);

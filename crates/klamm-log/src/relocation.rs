@@ -210,7 +210,7 @@ impl Log {
         let old = self.view.segments.load_full();
         let segments: Vec<Arc<Segment>> =
             old.iter().map(|segment| Arc::new(segment.renamed(dir))).collect();
-        self.active = Arc::clone(segments.last().expect("a log has an active segment"));
+        self.active.segment = Arc::clone(segments.last().expect("a log has an active segment"));
         self.view.segments.store(Arc::new(segments));
         self.unsynced.rename(&from, dir);
         for pending in &mut self.pending_deletions {

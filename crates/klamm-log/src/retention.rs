@@ -6,6 +6,7 @@ use std::sync::Arc;
 use klamm_env::{Disk, DiskFile, OpenMode};
 use klamm_model::{Offset, Timestamp};
 
+use crate::active::ActiveSegment;
 use crate::epochs::LeaderEpochs;
 use crate::error::{LogError, is_full};
 use crate::log::Log;
@@ -361,9 +362,7 @@ impl Log {
             file.sync()
         };
         last.create().and_then(|file| shorten(&file)).map_err(LogError::io(&path))?;
-        self.active = last;
-        self.active_size = size;
-        self.saved_at = size;
+        self.active = ActiveSegment::new(last, self.active.since());
         self.rebuild_after_cut(end)?;
         // What was cut off, and what was known of it, does not come back under its old name.
         self.sync_names()
@@ -374,10 +373,9 @@ impl Log {
         self.epochs.truncate_from_end(end);
         self.view.epochs.store(self.epochs.clone().into());
         self.remove_snapshots_after(end)?;
-        let active = Arc::clone(&self.active);
+        let active = Arc::clone(&self.active.segment);
         let rebuilt = rebuild_segment(&active, self.config.index_interval_bytes)?;
-        self.index_interval = rebuilt.index_interval;
-        self.first_timestamp = rebuilt.first_timestamp;
+        self.active.resume(rebuilt.index_interval, rebuilt.first_timestamp);
         active.save_indexes(SaveIndexes::Whole)?;
         self.note_indexes(&active);
         self.aborted.retain(|t| t.last_offset < end);
@@ -424,7 +422,7 @@ impl Log {
         self.begin_segment(offset, wall)?;
         // Nothing of the old log comes back, and the recovery point that follows is true.
         self.note_metadata();
-        let ticket = self.unsynced.issue(self.active.open_file(), offset, None);
+        let ticket = self.unsynced.issue(self.active.segment.open_file(), offset, None);
         ticket.sync(self.disk.as_ref()).map_err(LogError::io(&self.dir))?;
         self.unsynced.honoured(offset);
         self.epochs = LeaderEpochs::cleared();

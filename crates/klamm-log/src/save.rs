@@ -15,7 +15,7 @@ impl Log {
     /// Whether so much was appended that the next start should not read it.
     #[must_use]
     pub fn is_save_due(&self) -> bool {
-        self.active_size.saturating_sub(self.saved_at) >= SAVE_EVERY_BYTES
+        self.active.unsaved_bytes() >= SAVE_EVERY_BYTES
     }
 
     /// What the next checkpoint should vouch for is to be synced first: index entries and producers
@@ -28,7 +28,7 @@ impl Log {
         if self.failed {
             return Ok(false);
         }
-        if self.active_size.saturating_sub(self.saved_at) >= worth_bytes.max(1) {
+        if self.active.unsaved_bytes() >= worth_bytes.max(1) {
             self.save_for_restart()?;
         }
         let is_behind = self.view.synced_offset() < self.log_end_offset();
@@ -46,7 +46,7 @@ impl Log {
     }
 
     fn save_files(&mut self) -> Result<(), LogError> {
-        let active = Arc::clone(&self.active);
+        let active = Arc::clone(&self.active.segment);
         active.save_indexes(SaveIndexes::New)?;
         self.note_indexes(&active);
         self.complete_transaction_index()?;
@@ -57,7 +57,7 @@ impl Log {
             self.stray_snapshots.extend(replaced);
         }
         self.unsynced.dir(self.dir.clone());
-        self.saved_at = self.active_size;
+        self.active.on_saved_at(self.active.written);
         Ok(())
     }
 
@@ -66,12 +66,14 @@ impl Log {
         if self.epochs_lack_from.is_some() || self.lacks_aborted {
             return None;
         }
-        let (index_entries, time_entries) =
-            self.active.with_indexes(|indexes| (indexes.offsets_saved, indexes.times_saved))?;
+        let (index_entries, time_entries) = self
+            .active
+            .segment
+            .with_indexes(|indexes| (indexes.offsets_saved, indexes.times_saved))?;
         Some(RecoveryMark {
             offset: end,
-            segment_base: self.active.base_offset,
-            position: self.active_size,
+            segment_base: self.active.segment.base_offset,
+            position: self.active.written,
             index_entries,
             time_entries,
             snapshot: self.last_snapshot.filter(|offset| *offset <= end),

@@ -89,9 +89,6 @@ impl Log {
             false => Segments::new(&mut log, &opening, &mut report).load(found)?,
         };
         log.finish_opening(opening, checked_from, wall)?;
-        if checked_from.is_none() {
-            log.saved_at = log.active_size;
-        }
         if report.bytes_cut > 0 {
             tracing::warn!(dir = %dir.display(), bytes_cut = report.bytes_cut, log_end_offset = %log.log_end_offset(), "a torn tail was cut");
         }
@@ -136,9 +133,9 @@ impl Log {
 
     /// Whether a mark says exactly what was found.
     fn is_at_end(&self, mark: &RecoveryMark) -> bool {
-        let saved = self.active.with_indexes(|i| (i.offsets_saved, i.times_saved));
-        (mark.offset, mark.segment_base) == (self.log_end_offset(), self.active.base_offset)
-            && mark.position == self.active_size
+        let saved = self.active.segment.with_indexes(|i| (i.offsets_saved, i.times_saved));
+        (mark.offset, mark.segment_base) == (self.log_end_offset(), self.active.segment.base_offset)
+            && mark.position == self.active.written
             && saved == Some((mark.index_entries, mark.time_entries))
     }
 

@@ -8,6 +8,7 @@ use klamm_model::{Offset, Timestamp};
 use super::check::{cut, valid_bytes};
 use super::load::{Indexed, Rebuilt, extend_indexes, load_active, load_sealed, resume};
 use super::{Opening, RecoveryReport};
+use crate::active::ActiveSegment;
 use crate::error::LogError;
 use crate::listing::remove_files;
 use crate::log::Log;
@@ -21,6 +22,8 @@ pub(super) struct Segments<'a> {
     report: &'a mut RecoveryReport,
     /// Where producers and aborted transactions are to be found again from.
     checked_from: Option<Offset>,
+    /// Up to where the indexes of the segment that was checked last were saved.
+    saved_at: Option<u64>,
     kept: Vec<Arc<Segment>>,
 }
 
@@ -30,13 +33,14 @@ impl<'a> Segments<'a> {
         opening: &'a Opening,
         report: &'a mut RecoveryReport,
     ) -> Self {
-        Self { log, opening, report, checked_from: None, kept: Vec::new() }
+        Self { log, opening, report, checked_from: None, saved_at: None, kept: Vec::new() }
     }
 
     /// Makes them the log's. Gives where producers and aborted transactions are to be found again
     /// from.
     pub(super) fn load(mut self, found: Vec<Arc<Segment>>) -> Result<Option<Offset>, LogError> {
         let mut end = self.log.log_start_offset();
+        let mut last = None;
         let mut rest = found.into_iter().peekable();
         while let Some(segment) = rest.next() {
             let next = rest.peek().map(|next| next.base_offset);
@@ -56,8 +60,7 @@ impl<'a> Segments<'a> {
                 _ => self.recover(&segment)?,
             };
             end = rebuilt.end_offset;
-            self.log.index_interval = rebuilt.index_interval;
-            self.log.first_timestamp = rebuilt.first_timestamp;
+            last = Some(rebuilt);
             if rebuilt.was_cut || next.is_some_and(|next| self.has_gap(end, next)) {
                 if next.is_some_and(|next| next < self.opening.recovery_point) {
                     return Err(damaged(&segment, segment.size(), self.opening.recovery_point));
@@ -66,9 +69,14 @@ impl<'a> Segments<'a> {
             }
         }
         let (active, sealed) = self.kept.split_last().expect("there was at least one");
+        let last = last.expect("the last one was walked through");
         sealed.iter().for_each(|segment| segment.drop_indexes());
-        self.log.active = Arc::clone(active);
-        self.log.active_size = active.size();
+        let since = self.log.active.since();
+        self.log.active = ActiveSegment::new(Arc::clone(active), since);
+        self.log.active.resume(last.index_interval, last.first_timestamp);
+        if let Some(position) = self.saved_at {
+            self.log.active.on_saved_at(position);
+        }
         self.log.view.segments.store(Arc::new(self.kept.clone()));
         self.log.view.publish_end(end);
         self.drop_lost(&rest.collect::<Vec<_>>())?;
@@ -146,7 +154,7 @@ impl<'a> Segments<'a> {
             segment.drop_indexes();
             (SaveIndexes::Whole, base)
         };
-        self.log.saved_at = segment.last_index_position();
+        self.saved_at = Some(segment.last_index_position());
         let interval_bytes = self.log.config.index_interval_bytes;
         extend_indexes(segment, (from, interval_bytes), &mut rebuilt)?;
         segment.save_indexes(how)?;
