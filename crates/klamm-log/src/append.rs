@@ -321,7 +321,7 @@ impl Log {
             self.view.epochs.store(self.epochs.clone().into());
         }
         self.note_producer(header, marker)?;
-        self.unflushed_messages += u64::from(header.record_count.unsigned_abs());
+        self.flush_timer.on_appended(header.record_count.unsigned_abs());
         // Remembered first, then shown: whoever sees the bytes finds the batch (see `LogView`).
         self.view.remember(header, self.active.segment.base_offset, position);
         self.active.segment.publish_size(self.active.written);
@@ -341,7 +341,9 @@ impl Log {
                     self.view.decide_at(first_offset, header.base_offset);
                 }
                 if let Some(aborted) = self.producers.on_marker(header, marker) {
-                    self.add_aborted(aborted)?;
+                    let added = self.aborted.add(aborted, &self.active.segment);
+                    self.aborted.publish(&self.view);
+                    added?;
                 }
             }
             None => self.producers.on_appended(header),

@@ -135,7 +135,7 @@ impl Log {
         self.active.segment.index_max_timestamp();
         let active = Arc::clone(&self.active.segment);
         let end = self.log_end_offset();
-        let lacks_snapshot = self.last_snapshot.unwrap_or(Offset::ZERO) < end;
+        let lacks_snapshot = self.snapshots.newest.unwrap_or(Offset::ZERO) < end;
         if !active.with_indexes(Indexes::has_unsaved).unwrap_or(false) && !lacks_snapshot {
             return Ok(());
         }

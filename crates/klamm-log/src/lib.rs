@@ -19,6 +19,7 @@
 //!     └── 00000000000000000123.snapshot   producers as of that offset
 //! ```
 
+mod aborted;
 mod active;
 mod append;
 mod checkpoint;
@@ -29,6 +30,7 @@ mod config;
 pub mod dump;
 mod epochs;
 mod error;
+mod flush;
 mod flusher;
 mod index;
 mod indexes;
@@ -48,12 +50,14 @@ mod recovery;
 mod reload;
 mod relocation;
 mod retention;
+mod roll;
 mod room;
 mod save;
 mod scrub;
 mod search;
 mod seeded_bugs;
 mod segment;
+mod snapshots;
 mod sync;
 mod timestamps;
 mod transaction_index;

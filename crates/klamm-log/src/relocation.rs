@@ -190,11 +190,8 @@ impl Log {
         assert!(!self.is_asleep, "a log that was copied is open");
         // Producers of which no batch is left are known here only.
         copy.producers.clone_from(&self.producers);
-        let replaced = copy.last_snapshot.take();
-        copy.take_snapshot(copy.log_end_offset())?;
-        if replaced != copy.last_snapshot {
-            copy.stray_snapshots.extend(replaced);
-        }
+        let replaced = copy.snapshots.newest.take();
+        copy.replace_snapshot(replaced)?;
         copy.disk.rename(&copy.dir, dir).map_err(LogError::io(&copy.dir))?;
         let placeholder = Self::unopened(&copy.disk, dir, copy.config.clone());
         let next = std::mem::replace(copy, placeholder).moved_to(dir);

@@ -197,8 +197,8 @@ impl Log {
         self.view.publish_start(start);
         self.epochs.truncate_from_start(start);
         self.view.epochs.store(self.epochs.clone().into());
-        self.aborted.retain(|t| t.last_offset >= start);
-        self.view.aborted.store(Arc::new(self.aborted.clone()));
+        self.aborted.truncate_from_start(start);
+        self.aborted.publish(&self.view);
         self.publish_first_unstable();
     }
 
@@ -378,9 +378,9 @@ impl Log {
         self.active.resume(rebuilt.index_interval, rebuilt.first_timestamp);
         active.save_indexes(SaveIndexes::Whole)?;
         self.note_indexes(&active);
-        self.aborted.retain(|t| t.last_offset < end);
+        self.aborted.truncate_from_end(end);
         self.save_aborted(active.base_offset)?;
-        self.view.aborted.store(Arc::new(self.aborted.clone()));
+        self.aborted.publish(&self.view);
         if is_seeded(SeededBug::TruncationKeepsProducers) {
             return Ok(());
         }
@@ -429,7 +429,7 @@ impl Log {
         self.view.epochs.store(self.epochs.clone().into());
         self.producers = ProducerState::default();
         self.aborted.clear();
-        self.view.aborted.store(Arc::default());
+        self.aborted.publish(&self.view);
         self.view.forget_undecided();
         self.publish_first_unstable();
         self.view.publish_end(offset);

@@ -9,6 +9,7 @@ use crate::error::LogError;
 use crate::log::Log;
 use crate::mark::{RecoveryMark, SAVE_EVERY_BYTES};
 use crate::names::{SNAPSHOT_SUFFIX, segment_file};
+use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::segment::SaveIndexes;
 
 impl Log {
@@ -51,19 +52,36 @@ impl Log {
         self.note_indexes(&active);
         self.complete_transaction_index()?;
         self.note_transaction_index(&active);
-        let replaced = self.last_snapshot;
-        self.take_snapshot(self.log_end_offset())?;
-        if replaced != self.last_snapshot {
-            self.stray_snapshots.extend(replaced);
-        }
+        self.replace_snapshot(self.snapshots.newest)?;
         self.unsynced.dir(self.dir.clone());
         self.active.on_saved_at(self.active.written);
         Ok(())
     }
 
+    /// Writes the producers as of the end of the log; a mark may still need the snapshot that this
+    /// replaces.
+    pub(crate) fn replace_snapshot(&mut self, replaced: Option<Offset>) -> Result<(), LogError> {
+        self.take_snapshot(self.log_end_offset())?;
+        self.snapshots.on_replaced(replaced);
+        Ok(())
+    }
+
+    /// Writes the producers as of `offset`, which is the end of the log.
+    pub(crate) fn take_snapshot(&mut self, offset: Offset) -> Result<(), LogError> {
+        if self.snapshots.newest == Some(offset) {
+            return Ok(());
+        }
+        let path = self.snapshot_files().write(offset, &self.producers)?;
+        if !is_seeded(SeededBug::SnapshotNotSynced) {
+            self.unsynced.path(path, Some(offset));
+        }
+        self.snapshots.newest = Some(offset);
+        Ok(())
+    }
+
     /// What a ticket for everything up to the end vouches for.
     pub(crate) fn mark_at(&self, end: Offset) -> Option<RecoveryMark> {
-        if self.epochs_lack_from.is_some() || self.lacks_aborted {
+        if self.epochs_lack_from.is_some() || self.aborted.is_file_behind() {
             return None;
         }
         let (index_entries, time_entries) = self
@@ -76,7 +94,7 @@ impl Log {
             position: self.active.written,
             index_entries,
             time_entries,
-            snapshot: self.last_snapshot.filter(|offset| *offset <= end),
+            snapshot: self.snapshots.newest.filter(|offset| *offset <= end),
         })
     }
 
@@ -100,11 +118,8 @@ impl Log {
         let segments = Arc::clone(&self.view.segments.load());
         let is_at_segment = |offset| segments.iter().any(|s| s.base_offset == offset);
         let Some(snapshot) = mark.snapshot else { return Ok(()) };
-        let strays = std::mem::take(&mut self.stray_snapshots);
-        for offset in strays {
-            if offset >= snapshot {
-                self.stray_snapshots.push(offset);
-            } else if !is_at_segment(offset) {
+        for offset in self.snapshots.take_strays_before(snapshot) {
+            if !is_at_segment(offset) {
                 self.unsynced.forget_segment(offset);
                 let path = self.dir.join(segment_file(offset, SNAPSHOT_SUFFIX));
                 crate::listing::remove(self.disk.as_ref(), &path)?;

@@ -94,13 +94,8 @@ impl Log {
         let last = swap.old.last().expect("a group is not empty").base_offset;
         // Before readers can see the new segment: places in the old ones mean nothing in it.
         self.view.forget_recent_up_to(last);
-        let is_replaced = |t: &AbortedTransaction| {
-            (swap.new.base_offset..swap.end_offset).contains(&t.last_offset)
-        };
-        self.aborted.retain(|t| !is_replaced(t));
-        self.aborted.extend(swap.aborted.iter().copied());
-        self.aborted.sort_by_key(|t| t.last_offset);
-        self.view.aborted.store(Arc::new(self.aborted.clone()));
+        self.aborted.replace(&(swap.new.base_offset..swap.end_offset), &swap.aborted);
+        self.aborted.publish(&self.view);
         let mut segments = Vec::clone(&self.view.segments.load());
         segments.splice(at..at + swap.old.len(), [Arc::clone(&swap.new)]);
         self.view.segments.store(Arc::new(segments));

@@ -100,7 +100,7 @@ impl Log {
     fn note_unsynced(&mut self, checked_from: Option<Offset>) -> Result<(), LogError> {
         self.note_new_dir();
         let from = checked_from.unwrap_or(self.log_end_offset());
-        for (offset, path) in self.snapshots()? {
+        for (offset, path) in self.snapshot_files().list()? {
             if offset >= from {
                 self.unsynced.path(path, Some(offset));
             }
