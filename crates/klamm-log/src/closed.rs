@@ -59,7 +59,7 @@ impl Log {
         let is_plain = self.view.segment_count() == 1
             && self.aborted.is_empty()
             && self.view.first_unstable_offset().is_none()
-            && self.pending_deletions.is_empty()
+            && self.deletions.is_empty()
             && self.epochs_lack_from.is_none();
         let is_whole = !self.failed && self.view.synced_offset() == self.log_end_offset();
         (is_plain && is_whole).then(|| ClosedLog {

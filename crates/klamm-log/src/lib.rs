@@ -22,11 +22,13 @@
 mod aborted;
 mod active;
 mod append;
+mod appended;
 mod checkpoint;
 mod close;
 mod closed;
 mod compaction;
 mod config;
+mod deletions;
 pub mod dump;
 mod epochs;
 mod error;
@@ -39,10 +41,12 @@ mod log;
 mod log_dir;
 mod log_dirs;
 mod mark;
+mod marker;
 mod meta_properties;
 pub mod names;
 mod open_files;
 mod partition_metadata;
+mod producer_entry;
 mod producer_rules;
 mod producer_snapshot;
 mod producer_state;
@@ -61,11 +65,12 @@ mod snapshots;
 mod sync;
 mod timestamps;
 mod transaction_index;
+mod truncation;
 mod verification;
 pub mod verify;
 mod view;
 
-pub use append::{AppendError, Appended, FollowError, Origin, TransactionError};
+pub use appended::{AppendError, Appended, FollowError, Origin, SequenceError, TransactionError};
 pub use checkpoint::{CheckpointError, OffsetCheckpoint};
 pub use close::Closing;
 pub use closed::ClosedLog;
@@ -74,6 +79,7 @@ pub use compaction::{
     Pace, Stopped, filthiest,
 };
 pub use config::{Cleanup, Durability, LogConfig};
+pub use deletions::DoomedFiles;
 pub use epochs::{EpochEnd, LeaderEpochs};
 pub use error::LogError;
 pub use flusher::{Flusher, Syncable, Urgency};
@@ -82,17 +88,18 @@ pub use log::Log;
 pub use log_dir::{DirError, FoundPartition, LogDir};
 pub use log_dirs::{FailedDir, LogDirs, LogDirsOptions};
 pub use mark::RecoveryMark;
+pub use marker::Marker;
 pub use meta_properties::{MetaProperties, MetaPropertiesError};
 pub use open_files::OpenFiles;
 pub use partition_metadata::{
     PartitionMetadataError, read_partition_metadata, write_partition_metadata,
 };
+pub use producer_entry::{ProducerEntry, RememberedBatch};
 pub use producer_rules::ProducerRules;
 pub use producer_snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
-pub use producer_state::{Marker, ProducerEntry, ProducerState, RememberedBatch, SequenceError};
+pub use producer_state::ProducerState;
 pub use recovery::{Opening, RecoveryReport};
 pub use relocation::{Copied, CopyError};
-pub use retention::{DoomedFiles, PendingDeletion};
 pub use room::{Room, Shortage};
 pub use scrub::{Scrubbed, SealedSegment};
 #[cfg(feature = "seeded-bugs")]

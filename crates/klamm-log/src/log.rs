@@ -11,6 +11,7 @@ use crate::aborted::AbortedTransactions;
 use crate::active::ActiveSegment;
 use crate::compaction::CompactionState;
 use crate::config::LogConfig;
+use crate::deletions::Deletions;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
 use crate::flush::FlushTimer;
@@ -20,7 +21,6 @@ use crate::names::{LOG_SUFFIX, PARTITION_METADATA, base_offset};
 use crate::open_files::OpenFiles;
 use crate::partition_metadata::write_partition_metadata;
 use crate::producer_state::ProducerState;
-use crate::retention::PendingDeletion;
 use crate::segment::Segment;
 use crate::snapshots::Snapshots;
 use crate::sync::Unsynced;
@@ -42,7 +42,7 @@ pub struct Log {
     pub(crate) snapshots: Snapshots,
     pub(crate) unsynced: Unsynced,
     pub(crate) flush_timer: FlushTimer,
-    pub(crate) pending_deletions: Vec<PendingDeletion>,
+    pub(crate) deletions: Deletions,
     /// What is on the disk for certain, for the next life.
     pub(crate) mark: Option<RecoveryMark>,
     /// It vouches for more than batches since somebody asked.
@@ -127,7 +127,7 @@ impl Log {
             snapshots: Snapshots::default(),
             unsynced: Unsynced::default(),
             flush_timer: FlushTimer::new(wall),
-            pending_deletions: Vec::new(),
+            deletions: Deletions::default(),
             mark: None,
             has_new_mark: false,
             is_asleep: false,

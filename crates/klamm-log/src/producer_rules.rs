@@ -6,8 +6,10 @@
 use klamm_model::{Offset, Timestamp, Verification};
 use klamm_records::{BatchHeader, Producer};
 
-use crate::append::{AppendError, Appended, Origin, TransactionError};
-use crate::producer_state::{Marker, ProducerState, RememberedBatch};
+use crate::appended::{AppendError, Appended, Origin, TransactionError};
+use crate::marker::Marker;
+use crate::producer_entry::RememberedBatch;
+use crate::producer_state::ProducerState;
 use crate::transaction_index::AbortedTransaction;
 use crate::verification::Verifications;
 

@@ -1,134 +1,19 @@
 //! What is remembered of idempotent producers, so that a batch sent twice is stored once and
 //! never out of order (Kafka: `ProducerStateManager`, KIP-98, KIP-360).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fmt;
+use std::collections::{BTreeMap, HashMap};
 
-use klamm_model::{Offset, ProducerEpoch, ProducerId, Timestamp};
+use klamm_model::{Offset, ProducerId, Timestamp};
 use klamm_records::{BatchHeader, Producer};
 
-use crate::append::{AppendError, TransactionError};
+use crate::appended::{AppendError, SequenceError, TransactionError};
+use crate::marker::Marker;
+use crate::producer_entry::{ProducerEntry, RememberedBatch};
 use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::transaction_index::AbortedTransaction;
 
-/// Batches remembered of each producer; a client has no more in flight.
-pub(crate) const BATCHES_MAX: usize = 5;
-
 /// From this transaction protocol on each transaction has an epoch of its own.
 pub(crate) const TRANSACTIONS_V2: i8 = 2;
-
-/// A batch that was appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RememberedBatch {
-    /// The sequence number of its last record.
-    pub last_sequence: i32,
-    /// The offset of its last record.
-    pub last_offset: Offset,
-    /// Last offset less first.
-    pub offset_delta: i32,
-    /// Its largest timestamp.
-    pub timestamp: Timestamp,
-}
-
-impl RememberedBatch {
-    /// The sequence number of its first record.
-    #[must_use]
-    pub fn first_sequence(&self) -> i32 {
-        // Sequence numbers wrap from the largest i32 to 0.
-        self.last_sequence.wrapping_sub(self.offset_delta) & i32::MAX
-    }
-
-    /// The offset of its first record.
-    #[must_use]
-    pub fn first_offset(&self) -> Offset {
-        self.last_offset.plus(-i64::from(self.offset_delta))
-    }
-}
-
-/// A producer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProducerEntry {
-    /// Its newest epoch.
-    pub epoch: ProducerEpoch,
-    /// Its last batches, oldest first.
-    pub batches: VecDeque<RememberedBatch>,
-    /// When it last wrote.
-    pub last_timestamp: Timestamp,
-    /// Where its open transaction begins in this partition.
-    pub transaction_first_offset: Option<Offset>,
-    /// The epoch of the coordinator that last ended a transaction of it; -1 before.
-    pub coordinator_epoch: i32,
-}
-
-impl ProducerEntry {
-    fn new(epoch: ProducerEpoch) -> Self {
-        Self {
-            epoch,
-            batches: VecDeque::new(),
-            last_timestamp: Timestamp(-1),
-            transaction_first_offset: None,
-            coordinator_epoch: -1,
-        }
-    }
-
-    /// The sequence number of its last record; -1 if none is remembered.
-    #[must_use]
-    pub fn last_sequence(&self) -> i32 {
-        self.batches.back().map_or(-1, |batch| batch.last_sequence)
-    }
-}
-
-/// Why a batch of an idempotent producer is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SequenceError {
-    /// INVALID_PRODUCER_EPOCH: a newer instance of the producer exists.
-    Epoch {
-        /// Of the batch.
-        epoch: ProducerEpoch,
-        /// The newest.
-        current: ProducerEpoch,
-    },
-    /// OUT_OF_ORDER_SEQUENCE_NUMBER: a batch before this one is missing.
-    Sequence {
-        /// Of the batch's first record.
-        sequence: i32,
-        /// Of the last record that is stored; -1 for none.
-        last: i32,
-    },
-}
-
-impl fmt::Display for SequenceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Epoch { epoch, current } => {
-                write!(
-                    f,
-                    "producer epoch {epoch} is older than {current}: another instance took over"
-                )
-            }
-            Self::Sequence { sequence, last } => {
-                write!(f, "sequence number {sequence} does not follow {last}: a batch is missing")
-            }
-        }
-    }
-}
-
-impl std::error::Error for SequenceError {}
-
-/// A batch that ends a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Marker {
-    /// Whether the transaction is committed.
-    pub is_commit: bool,
-    /// The epoch of the coordinator that says so.
-    pub coordinator_epoch: i32,
-}
-
-impl From<klamm_records::EndTxnMarker> for Marker {
-    fn from(marker: klamm_records::EndTxnMarker) -> Self {
-        Self { is_commit: !marker.is_abort, coordinator_epoch: marker.coordinator_epoch }
-    }
-}
 
 /// The producers of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -146,7 +31,7 @@ impl ProducerState {
     pub fn check(&self, header: &BatchHeader) -> Result<Option<RememberedBatch>, SequenceError> {
         let Some(producer) = header.producer else { return Ok(None) };
         let Some(entry) = self.producers.get(&producer.id) else { return Ok(None) };
-        if let Some(known) = duplicate(entry, header, producer) {
+        if let Some(known) = entry.duplicate(header, producer) {
             return Ok(Some(known));
         }
         if producer.epoch < entry.epoch {
@@ -171,18 +56,7 @@ impl ProducerState {
         let Some(producer) = header.producer else { return };
         let entry = self.entry(producer);
         entry.last_timestamp = header.max_timestamp;
-        if let Some(last_sequence) = header.last_sequence() {
-            let lost = usize::from(is_seeded(SeededBug::DuplicateWindowOffByOne));
-            if entry.batches.len() == BATCHES_MAX - lost {
-                entry.batches.pop_front();
-            }
-            entry.batches.push_back(RememberedBatch {
-                last_sequence,
-                last_offset: header.last_offset(),
-                offset_delta: header.last_offset_delta,
-                timestamp: header.max_timestamp,
-            });
-        }
+        entry.remember(header);
         // A control batch that is no marker opens nothing.
         let is_data = !header.attributes.is_control();
         if is_data
@@ -338,154 +212,5 @@ impl ProducerState {
     }
 }
 
-fn duplicate(
-    entry: &ProducerEntry,
-    header: &BatchHeader,
-    producer: Producer,
-) -> Option<RememberedBatch> {
-    if producer.epoch != entry.epoch || producer.base_sequence < 0 {
-        return None;
-    }
-    let last_sequence = header.last_sequence()?;
-    let is_same = |known: &&RememberedBatch| {
-        known.first_sequence() == producer.base_sequence && known.last_sequence == last_sequence
-    };
-    entry.batches.iter().find(is_same).copied()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use klamm_model::LeaderEpoch;
-    use klamm_records::Attributes;
-
-    #[test]
-    fn only_open_transactions_of_producers_that_are_silent_are_late() {
-        let mut state = ProducerState::default();
-        let mut header = batch(0, 0, 1, 0);
-        header.attributes = header.attributes.transactional();
-        header.max_timestamp = Timestamp(1000);
-        state.on_appended(&header);
-        assert!(state.has_transaction_before(Timestamp(1001)));
-        assert!(!state.has_transaction_before(Timestamp(1000)));
-        state.on_marker(&header, Marker { is_commit: true, coordinator_epoch: 0 });
-        assert!(!state.has_transaction_before(Timestamp(1001)), "it has ended");
-        header.max_timestamp = Timestamp(-1);
-        state.on_appended(&header);
-        assert!(!state.has_transaction_before(Timestamp(1001)), "its records have no time");
-    }
-
-    fn batch(epoch: i16, sequence: i32, count: i32, base_offset: i64) -> BatchHeader {
-        BatchHeader {
-            base_offset: Offset(base_offset),
-            batch_length: 100,
-            partition_leader_epoch: LeaderEpoch(0),
-            crc: 0,
-            attributes: Attributes::default(),
-            last_offset_delta: count - 1,
-            base_timestamp: Timestamp(0),
-            max_timestamp: Timestamp(0),
-            producer: Some(Producer {
-                id: ProducerId(7),
-                epoch: ProducerEpoch(epoch),
-                base_sequence: sequence,
-            }),
-            record_count: count,
-        }
-    }
-
-    fn state(batches: &[BatchHeader]) -> ProducerState {
-        let mut state = ProducerState::default();
-        for header in batches {
-            assert_eq!(state.check(header), Ok(None));
-            state.on_appended(header);
-        }
-        state
-    }
-
-    #[test]
-    fn a_batch_sent_twice_is_answered_with_the_first_append() {
-        let state = state(&[batch(0, 0, 3, 100), batch(0, 3, 2, 103)]);
-        let known = state.check(&batch(0, 0, 3, 999)).unwrap().unwrap();
-        assert_eq!((known.first_offset(), known.last_offset), (Offset(100), Offset(102)));
-        assert!(state.check(&batch(0, 3, 2, 0)).unwrap().is_some());
-    }
-
-    #[test]
-    fn the_last_five_batches_are_remembered_and_no_more() {
-        let batches: Vec<BatchHeader> = (0..6).map(|i| batch(0, i, 1, i64::from(i))).collect();
-        let state = state(&batches);
-        assert!(state.check(&batches[1]).unwrap().is_some());
-        assert_eq!(state.check(&batches[0]), Err(SequenceError::Sequence { sequence: 0, last: 5 }));
-    }
-
-    #[test]
-    fn a_gap_or_a_step_back_is_refused() {
-        let state = state(&[batch(0, 0, 3, 0)]);
-        assert_eq!(
-            state.check(&batch(0, 4, 1, 0)),
-            Err(SequenceError::Sequence { sequence: 4, last: 2 })
-        );
-        assert_eq!(
-            state.check(&batch(0, 2, 1, 0)),
-            Err(SequenceError::Sequence { sequence: 2, last: 2 })
-        );
-        assert_eq!(state.check(&batch(0, 3, 1, 0)), Ok(None));
-    }
-
-    #[test]
-    fn a_new_epoch_starts_at_zero_and_fences_the_old() {
-        let mut state = state(&[batch(0, 0, 3, 0)]);
-        assert_eq!(
-            state.check(&batch(1, 3, 1, 3)),
-            Err(SequenceError::Sequence { sequence: 3, last: -1 })
-        );
-        state.on_appended(&batch(1, 0, 1, 3));
-        let error = SequenceError::Epoch { epoch: ProducerEpoch(0), current: ProducerEpoch(1) };
-        assert_eq!(state.check(&batch(0, 3, 1, 4)), Err(error));
-    }
-
-    #[test]
-    fn sequence_numbers_wrap_to_zero() {
-        let state = state(&[batch(0, i32::MAX - 1, 2, 0)]);
-        assert_eq!(state.check(&batch(0, 0, 1, 2)), Ok(None));
-        let wrapping = self::state(&[batch(0, i32::MAX - 1, 4, 0)]);
-        assert!(wrapping.check(&batch(0, i32::MAX - 1, 4, 9)).unwrap().is_some());
-        assert_eq!(wrapping.check(&batch(0, 2, 1, 4)), Ok(None));
-    }
-
-    #[test]
-    fn a_producer_that_is_not_known_may_begin_anywhere() {
-        assert_eq!(ProducerState::default().check(&batch(3, 55, 1, 0)), Ok(None));
-    }
-
-    #[test]
-    fn an_open_transaction_holds_back_the_stable_offset_until_its_marker() {
-        let mut state = ProducerState::default();
-        let mut data = batch(0, 0, 2, 10);
-        data.attributes = data.attributes.transactional();
-        state.on_appended(&data);
-        assert_eq!(state.first_unstable_offset(), Some(Offset(10)));
-        let mut end = batch(0, -1, 1, 12);
-        end.attributes = end.attributes.transactional().control();
-        let aborted =
-            state.on_marker(&end, Marker { is_commit: false, coordinator_epoch: 0 }).unwrap();
-        assert_eq!((aborted.first_offset, aborted.last_offset), (Offset(10), Offset(12)));
-        assert_eq!(aborted.last_stable_offset, Offset(13));
-        assert_eq!(state.first_unstable_offset(), None);
-    }
-
-    #[test]
-    fn silent_producers_are_forgotten_but_not_within_a_transaction() {
-        let mut state = state(&[batch(0, 0, 1, 0)]);
-        state.expire(Timestamp(99), 100);
-        assert_eq!(state.len(), 1);
-        state.expire(Timestamp(100), 100);
-        assert_eq!(state.len(), 0);
-        let mut data = batch(0, 0, 1, 0);
-        data.attributes = data.attributes.transactional();
-        state.on_appended(&data);
-        state.expire(Timestamp(100_000), 100);
-        assert_eq!(state.len(), 1);
-    }
-}
+mod tests;

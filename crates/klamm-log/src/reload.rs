@@ -7,11 +7,11 @@ use std::sync::Arc;
 use klamm_model::Offset;
 use klamm_records::{BatchHeader, BatchView};
 
-use crate::append::marker_in;
 use crate::error::LogError;
 use crate::log::Log;
+use crate::marker::{Marker, marker_in};
 use crate::names::LOG_SUFFIX;
-use crate::producer_state::{Marker, ProducerState};
+use crate::producer_state::ProducerState;
 use crate::search::HeaderScan;
 use crate::segment::Segment;
 use crate::snapshots::SnapshotFiles;

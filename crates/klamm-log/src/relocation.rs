@@ -19,12 +19,11 @@ use std::sync::Arc;
 use klamm_model::{Offset, Timestamp};
 use klamm_records::{BatchHeader, BatchView};
 
-use crate::append::FollowError;
+use crate::appended::FollowError;
 use crate::compaction::CompactionState;
 use crate::error::LogError;
 use crate::log::Log;
 use crate::segment::Segment;
-use crate::sync::renamed;
 use crate::view::{AtLeastOne, Limits, LogView, ReadError};
 
 /// Read at once.
@@ -210,9 +209,7 @@ impl Log {
         self.active.segment = Arc::clone(segments.last().expect("a log has an active segment"));
         self.view.segments.store(Arc::new(segments));
         self.unsynced.rename(&from, dir);
-        for pending in &mut self.pending_deletions {
-            pending.files.iter_mut().for_each(|file| *file = renamed(file, &from, dir));
-        }
+        self.deletions.rename(&from, dir);
         self.note_new_dir();
         self
     }

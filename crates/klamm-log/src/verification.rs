@@ -16,8 +16,9 @@ use std::collections::HashMap;
 use klamm_model::{ProducerEpoch, ProducerId, Timestamp, Verification};
 use klamm_records::{BatchHeader, Producer};
 
-use crate::append::{Origin, TransactionError};
-use crate::producer_state::{SequenceError, TRANSACTIONS_V2};
+use crate::appended::SequenceError;
+use crate::appended::{Origin, TransactionError};
+use crate::producer_state::TRANSACTIONS_V2;
 
 /// A producer whose transaction is about to begin.
 #[derive(Debug, Clone, Copy)]

@@ -15,10 +15,10 @@ use super::{
     CURE_BATCHES, CURE_CHECKPOINT, CURE_INDEX, CURE_SNAPSHOT, Extent, Finding, Findings, Progress,
     VerifyError,
 };
-use crate::append::marker_in;
 use crate::checkpoint::parse_leader_epochs;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
+use crate::marker::marker_in;
 use crate::names::{
     INDEX_SUFFIX, LEADER_EPOCHS, LOG_SUFFIX, SNAPSHOT_SUFFIX, TIME_INDEX_SUFFIX,
     TRANSACTION_INDEX_SUFFIX, base_offset, segment_file,
