@@ -151,7 +151,7 @@ impl Log {
         self.note_producer(header, marker)?;
         self.flush_timer.on_appended(header.record_count.unsigned_abs());
         // Remembered first, then shown: whoever sees the bytes finds the batch (see `LogView`).
-        self.view.remember(header, self.active.segment.base_offset, position);
+        self.view.recent.remember(header, self.active.segment.base_offset, position);
         self.active.segment.publish_size(self.active.written);
         self.view.publish_end(header.next_offset());
         Ok(())
@@ -166,7 +166,7 @@ impl Log {
         match marker {
             Some(marker) => {
                 if let Some(first_offset) = self.producers.open_transaction(producer.id) {
-                    self.view.decide_at(first_offset, header.base_offset);
+                    self.view.undecided.add(first_offset, header.base_offset);
                 }
                 if let Some(aborted) = self.producers.on_marker(header, marker) {
                     let added = self.aborted.add(aborted, &self.active.segment);

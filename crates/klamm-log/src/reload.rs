@@ -96,7 +96,7 @@ impl Log {
                 }
             }
         }
-        self.view.forget_undecided();
+        self.view.undecided.clear();
         if from < self.log_end_offset() {
             self.replay_producers(from, checked_from)?;
         }
@@ -180,7 +180,7 @@ impl Log {
             return;
         };
         if let Some(first_offset) = self.producers.open_transaction(producer.id) {
-            self.view.decide_at(first_offset, header.base_offset);
+            self.view.undecided.add(first_offset, header.base_offset);
         }
         let aborted = self.producers.on_marker(header, marker);
         let is_kept = header.base_offset >= self.log_start_offset();

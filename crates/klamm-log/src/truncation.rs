@@ -146,7 +146,7 @@ impl Log {
         self.producers = ProducerState::default();
         self.aborted.clear();
         self.aborted.publish(&self.view);
-        self.view.forget_undecided();
+        self.view.undecided.clear();
         self.publish_first_unstable();
         self.view.publish_end(offset);
         self.view.publish_start(offset);

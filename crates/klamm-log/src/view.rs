@@ -13,124 +13,23 @@
 //! it begins; whoever asks meanwhile gets nothing. A slice that was given out before is as long
 //! as it was: whoever sends it finds the file shorter.
 
-use std::collections::VecDeque;
-use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use klamm_env::{FileSlice, Patience};
 use klamm_model::{LeaderEpoch, Offset};
-use klamm_records::BatchHeader;
 
 use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::LogError;
+use crate::read::{AtLeastOne, IsFromDisk, Limits, Read, ReadError};
+use crate::recent::{Recent, RecentBatches};
 use crate::segment::Segment;
 use crate::transaction_index::AbortedTransaction;
+use crate::undecided::Undecided;
 
-/// Batches at the end of the log whose places are remembered, so that whoever reads there asks
-/// no file.
-const RECENT_MAX: usize = 256;
-
-/// Transactions whose markers are not committed yet. More are in flight only where nobody asks
-/// for the last stable offset; then the oldest do not matter.
-const UNDECIDED_MAX: usize = 65_536;
 /// How often a reader starts again because the log was cut under it.
 const RACES_MAX: usize = 16;
-
-/// How much to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// At most this many bytes.
-    pub bytes_max: u32,
-    /// Whether one batch is given even if it is larger (KIP-74).
-    pub at_least_one: AtLeastOne,
-    /// Nothing from here on is given: the high watermark or the last stable offset.
-    pub upper: Offset,
-}
-
-/// Whether a reader must make progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AtLeastOne {
-    /// It must: a batch that is larger than the limit is given all the same.
-    Batch,
-    /// It need not: others have given something already.
-    Nothing,
-}
-
-/// What was read.
-#[derive(Debug, Clone, Default)]
-pub struct Read {
-    /// Whole batches, the last of which may be cut by the limit; `None` if there is nothing.
-    pub slice: Option<FileSlice>,
-}
-
-/// Why nothing can be read.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The offset is below the log's start or above its end.
-    OutOfRange {
-        /// The first offset that there is.
-        log_start_offset: Offset,
-        /// The one after the last.
-        log_end_offset: Offset,
-    },
-    /// The disk failed, or holds something else.
-    Log(LogError),
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutOfRange { log_start_offset, log_end_offset } => {
-                write!(f, "offset is outside {log_start_offset}..={log_end_offset}")
-            }
-            Self::Log(error) => fmt::Display::fmt(error, f),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl ReadError {
-    /// Nothing failed: a device would have had to be waited for.
-    fn would_block(&self) -> bool {
-        let Self::Log(LogError::Io { error, .. }) = self else { return false };
-        error.kind() == std::io::ErrorKind::WouldBlock
-    }
-}
-
-impl From<LogError> for ReadError {
-    fn from(error: LogError) -> Self {
-        Self::Log(error)
-    }
-}
-
-/// An error that a log which is cut meanwhile can cause.
-pub(crate) trait IsFromDisk {
-    fn is_from_disk(&self) -> bool;
-}
-
-impl IsFromDisk for LogError {
-    fn is_from_disk(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Corrupt { .. })
-    }
-}
-
-impl IsFromDisk for ReadError {
-    fn is_from_disk(&self) -> bool {
-        matches!(self, Self::Log(error) if error.is_from_disk())
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct RecentBatch {
-    base_offset: Offset,
-    last_offset: Offset,
-    segment_base: Offset,
-    position: u64,
-    size: u32,
-}
 
 /// A log as readers see it.
 #[derive(Debug)]
@@ -144,17 +43,8 @@ pub struct LogView {
     first_unstable: AtomicI64,
     /// Odd while the log is being cut.
     cuts: AtomicU64,
-    recent: Mutex<VecDeque<RecentBatch>>,
-    /// Ended transactions: where they begin, and where their markers are.
-    undecided: Mutex<VecDeque<(Offset, Offset)>>,
-}
-
-/// What is remembered of an offset.
-enum Recent {
-    Batch(RecentBatch),
-    /// It is behind all that the segment holds.
-    Behind,
-    Unknown,
+    pub(crate) recent: RecentBatches,
+    pub(crate) undecided: Undecided,
 }
 
 impl LogView {
@@ -168,8 +58,8 @@ impl LogView {
             synced: AtomicI64::new(log_start_offset.0),
             first_unstable: AtomicI64::new(i64::MAX),
             cuts: AtomicU64::new(0),
-            recent: Mutex::default(),
-            undecided: Mutex::default(),
+            recent: RecentBatches::default(),
+            undecided: Undecided::default(),
         }
     }
 
@@ -204,10 +94,7 @@ impl LogView {
     #[must_use]
     pub fn last_stable_offset(&self, high_watermark: Offset) -> Offset {
         let open = self.first_unstable_offset().unwrap_or(high_watermark);
-        let mut undecided = self.undecided.lock().expect("no holder of this lock can panic");
-        undecided.retain(|(_, marker)| *marker >= high_watermark);
-        let ended = undecided.iter().map(|(first, _)| *first).min().unwrap_or(high_watermark);
-        drop(undecided);
+        let ended = self.undecided.first_at(high_watermark).unwrap_or(high_watermark);
         // In this order: a transaction that ends between the two questions is in the second answer.
         open.min(ended).min(high_watermark).max(self.log_start_offset().min(high_watermark))
     }
@@ -240,50 +127,15 @@ impl LogView {
         self.first_unstable.store(offset.map_or(i64::MAX, |o| o.0), Ordering::Release);
     }
 
-    pub(crate) fn remember(&self, header: &BatchHeader, segment_base: Offset, position: u64) {
-        let mut recent = self.recent.lock().expect("no holder of this lock can panic");
-        if recent.len() == RECENT_MAX {
-            recent.pop_front();
-        }
-        recent.push_back(RecentBatch {
-            base_offset: header.base_offset,
-            last_offset: header.last_offset(),
-            segment_base,
-            position,
-            size: u32::try_from(header.size_in_bytes()).expect("batches are below 2 GiB"),
-        });
-    }
-
-    /// The transaction from `first_offset` ends with the marker at `marker_offset`.
-    pub(crate) fn decide_at(&self, first_offset: Offset, marker_offset: Offset) {
-        let mut undecided = self.undecided.lock().expect("no holder of this lock can panic");
-        if undecided.len() == UNDECIDED_MAX {
-            undecided.pop_front();
-        }
-        undecided.push_back((first_offset, marker_offset));
-    }
-
-    pub(crate) fn forget_undecided(&self) {
-        self.undecided.lock().expect("no holder of this lock can panic").clear();
-    }
-
     /// Readers that fail from now on ask again.
     pub(crate) fn begin_cut(&self) {
         self.cuts.fetch_add(1, Ordering::AcqRel);
-        self.recent.lock().expect("no holder of this lock can panic").clear();
+        self.recent.clear();
     }
 
     /// How often the log was cut, twice: odd while it is.
     pub(crate) fn cuts(&self) -> u64 {
         self.cuts.load(Ordering::Acquire)
-    }
-
-    /// The places of batches in segments up to the one at `segment_base` are forgotten.
-    pub(crate) fn forget_recent_up_to(&self, segment_base: Offset) {
-        let mut recent = self.recent.lock().expect("no holder of this lock can panic");
-        while recent.front().is_some_and(|batch| batch.segment_base <= segment_base) {
-            recent.pop_front();
-        }
     }
 
     pub(crate) fn end_cut(&self) {
@@ -313,25 +165,6 @@ impl LogView {
         Ok(T::default())
     }
 
-    /// The remembered batch of `segment` that holds `offset`, or is the first after it.
-    fn recent(&self, segment: &Segment, offset: Offset) -> Recent {
-        let recent = self.recent.lock().expect("no holder of this lock can panic");
-        let Some(front) = recent.front() else {
-            // Nothing was appended since the log was opened or cut, so its size does not move.
-            let is_behind = offset >= self.log_end_offset();
-            return if is_behind { Recent::Behind } else { Recent::Unknown };
-        };
-        if front.base_offset > offset {
-            return Recent::Unknown;
-        }
-        let n = recent.partition_point(|batch| batch.last_offset < offset);
-        match recent.get(n) {
-            Some(batch) if batch.segment_base == segment.base_offset => Recent::Batch(*batch),
-            Some(batch) if batch.segment_base < segment.base_offset => Recent::Unknown,
-            Some(_) | None => Recent::Behind,
-        }
-    }
-
     /// Where the batch with `offset` is in its segment, and its size.
     fn place(
         &self,
@@ -339,7 +172,7 @@ impl LogView {
         offset: Offset,
         patience: Patience,
     ) -> Result<Option<(u64, u64)>, LogError> {
-        match self.recent(segment, offset) {
+        match self.recent.find((segment.base_offset, offset), || self.log_end_offset()) {
             Recent::Batch(batch) => return Ok(Some((batch.position, u64::from(batch.size)))),
             Recent::Behind => return Ok(None),
             Recent::Unknown => {}

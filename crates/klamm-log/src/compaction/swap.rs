@@ -93,7 +93,7 @@ impl Log {
         self.closing_on_failure(doomed)?;
         let last = swap.old.last().expect("a group is not empty").base_offset;
         // Before readers can see the new segment: places in the old ones mean nothing in it.
-        self.view.forget_recent_up_to(last);
+        self.view.recent.forget_up_to(last);
         self.aborted.replace(&(swap.new.base_offset..swap.end_offset), &swap.aborted);
         self.aborted.publish(&self.view);
         let mut segments = Vec::clone(&self.view.segments.load());
