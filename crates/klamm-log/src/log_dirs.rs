@@ -7,7 +7,8 @@ use std::sync::Arc;
 use klamm_env::Disk;
 use klamm_model::{DirectoryId, NodeId};
 
-use crate::log_dir::{DirError, LogDir};
+use crate::dir_error::DirError;
+use crate::log_dir::LogDir;
 
 /// Which directories, and whose.
 #[derive(Debug, Clone)]

@@ -8,9 +8,10 @@ use klamm_model::{Offset, TopicPartition};
 
 use super::{CURE_CHECKPOINT, Extent, Finding, Findings, VerifyError};
 use crate::checkpoint::parse_offsets;
+use crate::clean_shutdown::CLEAN_SHUTDOWN;
 use crate::closed::{self, CLOSED_LOGS};
 use crate::error::LogError;
-use crate::log_dir::{CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
+use crate::found_partition::{HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
 use crate::mark::{self, RECOVERY_MARKS};
 use crate::meta_properties::{META_PROPERTIES, MetaProperties};
 use crate::names::CLEANER_OFFSETS;
