@@ -13,9 +13,13 @@
 
 mod accumulator;
 mod batch;
+mod identify;
+mod request;
 mod sender;
+mod shared;
 mod transaction;
 mod transactional;
+mod verdict;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,7 +37,7 @@ use crate::error::{ClientError, Result};
 use crate::partitioner::Partitioner;
 pub use batch::Delivery;
 use batch::RecordParts;
-use sender::Shared;
+use shared::Shared;
 pub use transactional::{GroupMetadata, TransactionOptions, TransactionalProducer};
 
 /// Largest record: brokers take far less, and a batch must stay below 2 GiB.

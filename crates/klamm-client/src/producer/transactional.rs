@@ -15,8 +15,8 @@ use klamm_protocol::{
 use klamm_stdx::Str;
 
 use super::accumulator::Identity;
-use super::sender::may_be_in_transaction;
 use super::transaction::{Outcome, Transaction};
+use super::verdict::may_be_in_transaction;
 use super::{Delivery, Idempotence, Producer, ProducerOptions, ProducerRecord};
 use crate::admin::check;
 use crate::cluster::{Client, Coordinated, Purpose};
