@@ -13,6 +13,7 @@
 
 mod accumulator;
 mod batch;
+mod coordinators;
 mod identify;
 mod request;
 mod sender;
@@ -37,8 +38,9 @@ use crate::error::{ClientError, Result};
 use crate::partitioner::Partitioner;
 pub use batch::Delivery;
 use batch::RecordParts;
+pub use coordinators::{GroupMetadata, TransactionOptions};
 use shared::Shared;
-pub use transactional::{GroupMetadata, TransactionOptions, TransactionalProducer};
+pub use transactional::TransactionalProducer;
 
 /// Largest record: brokers take far less, and a batch must stay below 2 GiB.
 const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
