@@ -35,11 +35,16 @@
 mod actions;
 mod ends;
 mod figures;
+mod ids;
+mod init;
+mod limits;
+mod parked;
 mod record;
 mod request;
 mod runs;
 mod shard;
 mod state;
+mod timers;
 mod transaction;
 
 #[cfg(test)]
@@ -47,12 +52,13 @@ mod tests;
 
 pub use actions::{Actions, MarkersToWrite, Then, Write};
 pub use figures::Figures;
+pub use limits::Limits;
 pub use record::{Record, RecordError};
 pub use request::{
     DescribedTransaction, ListedTransaction, ProducerIdAndEpoch, Request, Response,
     TransactionFilter,
 };
-pub use shard::{Limits, TransactionShard};
+pub use shard::TransactionShard;
 pub use state::State;
 pub use transaction::{Outcome, Protocol, Transaction};
 
