@@ -9,6 +9,7 @@ mod actions;
 mod bounds;
 pub mod classic;
 pub mod consumer;
+mod deletion;
 mod expiry;
 #[cfg(test)]
 mod hostile;
@@ -18,8 +19,10 @@ mod offsets;
 mod record;
 mod request;
 mod roll;
+mod room;
 mod runs;
 mod shard;
+mod writes;
 
 pub use actions::{Actions, Author, Then, Write};
 pub use bounds::Bounds;

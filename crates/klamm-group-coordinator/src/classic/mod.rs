@@ -22,6 +22,7 @@ mod leave;
 mod member;
 mod rebalance;
 mod roster;
+mod serve;
 mod sync;
 #[cfg(test)]
 mod tests;
