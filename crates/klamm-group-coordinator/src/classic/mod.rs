@@ -18,17 +18,19 @@
 
 mod group;
 mod join;
+mod join_request;
 mod leave;
 mod member;
 mod rebalance;
 mod roster;
 mod serve;
+mod static_join;
 mod sync;
 #[cfg(test)]
 mod tests;
 
 pub use group::{Group, Limits, Membership, State};
-pub use join::{JoinRequest, Joined, JoinedMember};
+pub use join_request::{JoinRequest, Joined, JoinedMember};
 pub use leave::{Leaver, LeftMember};
 pub use member::{Member, Protocol};
 pub use sync::{Heartbeat, SyncRequest, Synced};
