@@ -5,15 +5,20 @@
 //! replica the high watermark is the end of the log, or what is synced of it, as the topic's
 //! durability says.
 
+mod assignments;
+mod checkpoints;
 mod cleaner;
 mod cleaner_checkpoints;
 mod cleaner_throttle;
 mod close;
 mod coordinator_log;
 mod directory;
+mod doomed;
 mod fetch_session;
+mod index;
 mod mover;
 mod moves;
+mod new_partition;
 mod opening;
 mod partition;
 mod partitions;
@@ -30,8 +35,9 @@ pub use fetch_session::{
 };
 pub use mover::{LogMover, MoveTurn};
 pub use moves::{FutureReplica, MoveRefused};
+pub use new_partition::{Age, NewPartition};
 pub use partition::{AppendRefused, CommitWait, Partition, ReadRefused, TransactionMarker, Watch};
-pub use partitions::{Age, FirstWrites, NewPartition, Partitions};
+pub use partitions::{FirstWrites, Partitions};
 pub use rules::{log_config, rules};
 pub use scrub::{LogScrub, ScrubFigures};
 pub use waiters::FetchSignal;
