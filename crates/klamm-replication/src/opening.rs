@@ -8,7 +8,7 @@ use std::sync::Arc;
 use klamm_log::{FoundPartition, Log, LogError, Opening, names};
 use klamm_model::{LeaderEpoch, Offset, TopicPartition};
 
-use crate::moves::MoveRefused;
+use crate::move_refused::MoveRefused;
 use crate::new_partition::{Age, NewPartition};
 use crate::partition::Partition;
 use crate::partitions::Partitions;
