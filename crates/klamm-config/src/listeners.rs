@@ -5,7 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::ConfigError;
-use crate::broker::{Reader, Roles};
+use crate::node::Roles;
+use crate::reader::Reader;
 use crate::value::items;
 
 /// A listener's name, in upper case as Kafka keeps it.
