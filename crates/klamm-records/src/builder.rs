@@ -4,7 +4,8 @@ use klamm_model::{LeaderEpoch, Offset, Timestamp};
 use klamm_stdx::varint;
 
 use crate::checksum::crc32c_of_two;
-use crate::compression::{Compression, CompressionError};
+use crate::codec::CompressionError;
+use crate::compression::Compression;
 use crate::control::ControlRecordType;
 use crate::header::{Attributes, BatchHeader, Producer, TimestampType};
 use crate::layout;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use klamm_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
-use crate::compression::Codec;
+use crate::codec::Codec;
 use crate::layout;
 
 /// Where a batch's timestamps come from.

@@ -5,7 +5,7 @@ use std::fmt;
 use klamm_model::{Offset, Timestamp};
 use klamm_stdx::varint;
 
-use crate::compression::DecompressError;
+use crate::codec::DecompressError;
 use crate::header::{BatchHeader, TimestampType};
 
 /// One record, as slices of its batch.

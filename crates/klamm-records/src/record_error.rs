@@ -4,7 +4,7 @@ use std::fmt;
 
 use klamm_model::ErrorCode;
 
-use crate::compression::{CompressionError, DecompressError};
+use crate::codec::{CompressionError, DecompressError};
 use crate::header::BatchError;
 use crate::record::RecordsError;
 
