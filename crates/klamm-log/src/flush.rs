@@ -1,45 +1,14 @@
-//! How a log becomes durable: when `flush.messages` and `flush.ms` ask for a sync, what a ticket
-//! for one covers, and what its outcome says. Syncs nothing itself.
+//! How a log becomes durable: when a sync is asked for, what a ticket for one covers, and what its
+//! outcome says. Syncs nothing itself.
 
 use klamm_model::{Offset, Timestamp};
 
 use crate::checkpoint::write_leader_epochs;
-use crate::config::LogConfig;
 use crate::error::LogError;
 use crate::log::Log;
 use crate::names::LEADER_EPOCHS;
 use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::sync::SyncTicket;
-
-/// What was appended, and how long ago, since somebody was asked to sync it.
-#[derive(Debug)]
-pub(crate) struct FlushTimer {
-    messages: u64,
-    /// When `flush.ms` last asked for a sync, or the log was opened.
-    asked_at: Timestamp,
-}
-
-impl FlushTimer {
-    pub(crate) fn new(wall: Timestamp) -> Self {
-        Self { messages: 0, asked_at: wall }
-    }
-
-    pub(crate) fn on_appended(&mut self, messages: u32) {
-        self.messages += u64::from(messages);
-    }
-
-    fn are_messages_due(&self, config: &LogConfig) -> bool {
-        config.flush_messages.is_some_and(|n| self.messages >= n)
-    }
-
-    /// Whether it is `flush.ms` ago that it last asked.
-    fn is_time_due(&self, config: &LogConfig, wall: Timestamp) -> bool {
-        let Some(flush_ms) = config.flush_ms else { return false };
-        let since_ms = wall.0.saturating_sub(self.asked_at.0);
-        // A clock that was set back does not put the sync off.
-        u64::try_from(since_ms).map_or(true, |since_ms| since_ms >= flush_ms)
-    }
-}
 
 impl Log {
     /// Whether `flush.messages` asks for a sync now.
@@ -54,7 +23,7 @@ impl Log {
         let is_behind = !self.failed && self.view.synced_offset() < self.log_end_offset();
         let is_due = is_behind && self.flush_timer.is_time_due(&self.config, wall);
         if is_due {
-            self.flush_timer.asked_at = wall;
+            self.flush_timer.on_asked(wall);
         }
         is_due
     }
@@ -76,7 +45,7 @@ impl Log {
             Err(LogError::Full { .. }) => {}
             result => self.closing_on_failure(result)?,
         }
-        self.flush_timer.messages = 0;
+        self.flush_timer.on_ticket();
         if self.is_save_due() {
             self.save_for_restart()?;
         }

@@ -14,7 +14,7 @@ use crate::config::LogConfig;
 use crate::deletions::Deletions;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
-use crate::flush::FlushTimer;
+use crate::flush_timer::FlushTimer;
 use crate::indexes::Indexes;
 use crate::mark::RecoveryMark;
 use crate::names::{LOG_SUFFIX, PARTITION_METADATA, base_offset};

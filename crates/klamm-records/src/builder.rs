@@ -6,7 +6,7 @@ use klamm_stdx::varint;
 use crate::checksum::crc32c_of_two;
 use crate::codec::CompressionError;
 use crate::compression::Compression;
-use crate::control::ControlRecordType;
+use crate::control_type::ControlRecordType;
 use crate::header::{Attributes, BatchHeader, Producer, TimestampType};
 use crate::layout;
 

@@ -6,9 +6,9 @@
 use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_model::{ErrorCode, ProducerEpoch};
 
-use crate::request::ProducerIdAndEpoch;
+use crate::producer::{Outcome, ProducerIdAndEpoch, Protocol};
 use crate::state::State;
-use crate::transaction::{Outcome, Protocol, Transaction};
+use crate::transaction::Transaction;
 
 /// The last epoch that a client is given.
 const LAST_EPOCH: ProducerEpoch = ProducerEpoch(i16::MAX - 1);

@@ -8,11 +8,10 @@ use klamm_model::{ErrorCode, Timestamp, TopicPartition};
 use klamm_stdx::Str;
 
 use crate::figures::Tally;
-use crate::request::{
-    DescribedTransaction, ListedTransaction, ProducerIdAndEpoch, TransactionFilter,
-};
+use crate::producer::{ProducerIdAndEpoch, Protocol};
+use crate::request::{DescribedTransaction, ListedTransaction, TransactionFilter};
 use crate::state::State;
-use crate::transaction::{Protocol, Transaction};
+use crate::transaction::Transaction;
 
 /// The transactional ids of one shard.
 #[derive(Debug, Default)]

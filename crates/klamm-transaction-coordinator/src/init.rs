@@ -6,7 +6,8 @@ use klamm_model::ErrorCode;
 use klamm_stdx::Str;
 
 use crate::actions::{Actions, Then};
-use crate::request::{ProducerIdAndEpoch, Request, Response};
+use crate::producer::ProducerIdAndEpoch;
+use crate::request::{Request, Response};
 use crate::shard::TransactionShard;
 use crate::state::State;
 use crate::transaction::{Init, NotYet, Transaction};

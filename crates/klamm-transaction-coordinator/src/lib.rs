@@ -39,6 +39,7 @@ mod ids;
 mod init;
 mod limits;
 mod parked;
+mod producer;
 mod record;
 mod request;
 mod runs;
@@ -53,13 +54,11 @@ mod tests;
 pub use actions::{Actions, MarkersToWrite, Then, Write};
 pub use figures::Figures;
 pub use limits::Limits;
+pub use producer::{Outcome, ProducerIdAndEpoch, Protocol};
 pub use record::{Record, RecordError};
-pub use request::{
-    DescribedTransaction, ListedTransaction, ProducerIdAndEpoch, Request, Response,
-    TransactionFilter,
-};
+pub use request::{DescribedTransaction, ListedTransaction, Request, Response, TransactionFilter};
 pub use shard::TransactionShard;
 pub use state::State;
-pub use transaction::{Outcome, Protocol, Transaction};
+pub use transaction::Transaction;
 
 pub use klamm_coordinator::{Ticket, Time};

@@ -14,10 +14,11 @@ use crate::figures::{Figures, Tally};
 use crate::ids::TransactionalIds;
 use crate::limits::Limits;
 use crate::parked::{Parked, Waiting};
+use crate::producer::{Outcome, ProducerIdAndEpoch, Protocol};
 use crate::record::Record;
-use crate::request::{ProducerIdAndEpoch, Request, Response};
+use crate::request::{Request, Response};
 use crate::timers::{Due, Timers};
-use crate::transaction::{Init, NotYet, Outcome, Protocol, Transaction};
+use crate::transaction::{Init, NotYet, Transaction};
 
 /// Ids that are forgotten with one append.
 const FORGOTTEN_AT_ONCE: usize = 1_000;

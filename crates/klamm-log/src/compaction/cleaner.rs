@@ -11,10 +11,11 @@ use klamm_model::{Offset, Timestamp};
 use klamm_records::Scratch;
 
 use super::extents::Extents;
-use super::filter::{Filter, IfEmpty, Rules};
+use super::filter::{Filter, IfEmpty};
 use super::keys::KeySecret;
 use super::learned::{Dirty, Learned, Learner};
 use super::plan::Assessment;
+use super::rules::Rules;
 use super::run::Run;
 use super::source::{Source, Stretch, corrupt};
 use super::state::Candidate;

@@ -20,6 +20,7 @@ mod keys;
 mod learned;
 mod plan;
 mod rewrite;
+mod rules;
 mod run;
 mod source;
 mod state;

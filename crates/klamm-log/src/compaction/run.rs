@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use klamm_model::{Offset, Timestamp};
 
-use super::filter::Rules;
 use super::plan::{Assessment, Joinable, group};
+use super::rules::Rules;
 use super::state::Candidate;
 use super::swap::{Step, Swap};
 use super::target::Target;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use klamm_model::Offset;
 
-use super::filter::Seen;
+use super::rules::Seen;
 use crate::error::LogError;
 use crate::log::Log;
 
