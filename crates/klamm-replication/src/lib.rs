@@ -15,6 +15,7 @@ mod coordinator_log;
 mod directory;
 mod doomed;
 mod fetch_session;
+mod fetch_sessions;
 mod index;
 mod move_refused;
 mod mover;
@@ -33,9 +34,8 @@ pub use cleaner::{CleanerFigures, LogCleaner, Turn};
 pub use cleaner_throttle::Throttle;
 pub use coordinator_log::CoordinatorPartition;
 pub use directory::{Directories, Directory, OpenError};
-pub use fetch_session::{
-    Answer, FetchSessions, SessionError, SessionRef, SessionRequest, Told, Wanted, Worth,
-};
+pub use fetch_session::{Answer, SessionError, SessionRef, SessionRequest, Told, Wanted, Worth};
+pub use fetch_sessions::FetchSessions;
 pub use move_refused::MoveRefused;
 pub use mover::{LogMover, MoveTurn};
 pub use new_partition::{Age, NewPartition};
