@@ -120,7 +120,7 @@ impl TransactionShard {
                 actions.reply(ticket, Response::Done);
             }
             Request::Describe(id) => {
-                actions.read(ticket, Response::Described(self.ids.describe(&id)))
+                actions.read(ticket, Response::Described(self.ids.describe(&id)));
             }
             Request::List(filter) => {
                 actions.read(ticket, Response::Listed(self.ids.list(&filter, time.wall)));
