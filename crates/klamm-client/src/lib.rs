@@ -13,6 +13,7 @@ mod connection;
 mod consumer;
 mod error;
 mod group;
+mod hanging;
 mod offsets;
 mod partitioner;
 mod producer;
@@ -20,15 +21,15 @@ mod retry;
 
 pub use admin::{ConfigChange, ConfigEntry, ConfigOrigin, ConfigResource, CreatedTopic, NewTopic};
 pub use admin_groups::{GroupDescription, GroupFilter, GroupMember, GroupOffset};
-pub use admin_transactions::{
-    ActiveProducer, HangingTransaction, ProducersByPartition, TransactionDescription,
-    TransactionFilter, TransactionListing,
-};
+pub use admin_transactions::{TransactionFilter, TransactionListing};
 pub use cluster::{AutoCreate, Client, ClientOptions, Coordinated, Purpose, TopicInfo};
 pub use connection::{Connection, ConnectionOptions, PendingAnswer};
 pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, OffsetReset, StartAt};
 pub use error::{ClientError, Result};
 pub use group::{GroupConsumer, GroupOptions};
+pub use hanging::{
+    ActiveProducer, HangingTransaction, ProducersByPartition, TransactionDescription,
+};
 pub use offsets::OffsetSpec;
 pub use partitioner::{Partitioner, murmur2, partition_for_key};
 pub use producer::{
