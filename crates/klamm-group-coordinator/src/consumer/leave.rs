@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use klamm_metadata::MetadataImage;
 use klamm_stdx::Str;
 
-use super::decide::tombstones;
+use super::deciding::tombstones;
 use super::group::ConsumerGroup;
 use super::heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, Refusal};
 use super::member::{Current, STATIC_LEAVE_EPOCH};

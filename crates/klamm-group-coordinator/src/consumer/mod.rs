@@ -21,6 +21,7 @@
 
 mod assign;
 mod decide;
+mod deciding;
 mod describe;
 mod group;
 mod heartbeat;
@@ -39,7 +40,7 @@ pub(crate) mod tests;
 mod topics;
 
 pub use assign::Assignor;
-pub(crate) use decide::{tombstones, updated};
+pub(crate) use deciding::{tombstones, updated};
 pub use describe::{DescribedConsumer, DescribedConsumerGroup, NamedPartitions};
 pub use group::{ConsumerGroup, ConsumerState};
 pub use heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, Refusal};

@@ -8,7 +8,8 @@ use klamm_model::{ErrorCode, Timestamp};
 use klamm_stdx::Str;
 
 use super::assign::Assignor;
-use super::decide::{Situation, Topics, decide};
+use super::decide::decide;
+use super::deciding::{Situation, Topics};
 use super::group::ConsumerGroup;
 use super::heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, Refusal};
 use super::leave;

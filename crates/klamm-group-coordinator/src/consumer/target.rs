@@ -7,7 +7,7 @@ use klamm_model::TopicId;
 use klamm_stdx::Str;
 
 use super::assign::{Assignor, MemberSpec, Spec};
-use super::decide::Deciding;
+use super::deciding::Deciding;
 use super::group::ConsumerGroup;
 use super::limits::ConsumerLimits;
 use super::member::Subscription;
