@@ -15,7 +15,8 @@ use klamm_protocol::{
 use klamm_stdx::Str;
 
 use crate::admin::{check, only};
-use crate::cluster::{AutoCreate, Client, Coordinated, Purpose};
+use crate::cluster::{AutoCreate, Client, Purpose};
+use crate::coordinator::Coordinated;
 use crate::error::{ClientError, Result};
 use crate::hanging::{
     ActiveProducer, HangingTransaction, ProducersByPartition, TransactionDescription, hanging,

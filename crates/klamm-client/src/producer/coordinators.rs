@@ -17,8 +17,9 @@ use klamm_stdx::Str;
 use super::accumulator::Identity;
 use super::transaction::Outcome;
 use crate::admin::check;
-use crate::cluster::{Client, Coordinated, Purpose};
+use crate::cluster::{Client, Purpose};
 use crate::connection::Connection;
+use crate::coordinator::Coordinated;
 use crate::error::Result;
 use crate::retry::Retry;
 
