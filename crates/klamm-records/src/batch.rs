@@ -2,8 +2,9 @@
 
 use std::ops::Deref;
 
+use crate::batch_error::BatchError;
 use crate::checksum::crc32c;
-use crate::header::{BatchError, BatchHeader};
+use crate::header::BatchHeader;
 use crate::layout;
 use crate::record::{Records, RecordsError};
 use crate::scratch::Scratch;

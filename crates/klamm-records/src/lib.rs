@@ -4,7 +4,9 @@
 //! [`BatchView`] reads a batch where it lies; [`BatchBuilder`] makes one; [`validate()`] decides
 //! whether a leader may append what a client sent, and what its header must say then.
 
+mod attributes;
 mod batch;
+mod batch_error;
 mod builder;
 mod checksum;
 mod codec;
@@ -19,14 +21,16 @@ mod scratch;
 mod snappy;
 mod validate;
 
+pub use attributes::{Attributes, TimestampType};
 pub use batch::{BatchView, Batches, batches};
+pub use batch_error::BatchError;
 pub use builder::{BatchBuilder, BatchOptions, HeaderToAppend, RecordToAppend};
 pub use checksum::crc32c;
 pub use codec::{Codec, CompressionError, DecompressError};
 pub use compression::{Compression, LevelError};
 pub use control::{EndTxnMarker, control_batch};
 pub use control_type::{ControlRecordError, ControlRecordType};
-pub use header::{Attributes, BatchError, BatchHeader, Producer, TimestampType};
+pub use header::{BatchHeader, Producer};
 pub use raw::{RawRecord, RawRecords};
 pub use record::{HeaderView, Headers, RecordView, Records, RecordsError};
 pub use record_error::{InvalidRecord, RecordError, RejectedRecord, RejectionReason};

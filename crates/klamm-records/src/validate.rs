@@ -8,11 +8,13 @@ use std::borrow::Cow;
 
 use klamm_model::{LeaderEpoch, Offset, Timestamp};
 
+use crate::attributes::TimestampType;
 use crate::batch::BatchView;
+use crate::batch_error::BatchError;
 use crate::builder::{batch_length, crc_of};
 use crate::codec::Codec;
 use crate::compression::Compression;
-use crate::header::{BatchError, BatchHeader, TimestampType};
+use crate::header::BatchHeader;
 use crate::layout;
 use crate::record::{Records, RecordsError, RelativeRecord};
 use crate::record_error::{
