@@ -1,7 +1,7 @@
 //! A node's configuration, typed.
 
 use crate::TopicConfig;
-use crate::listeners::{ListenersConfig, MetricsListener};
+use crate::listener::{ListenersConfig, MetricsListener};
 use crate::node::NodeConfig;
 use crate::quorum::QuorumConfig;
 use crate::sections::{

@@ -13,6 +13,7 @@ mod group;
 mod key;
 mod keys;
 mod layers;
+mod listener;
 mod listeners;
 mod load;
 mod node;
@@ -37,7 +38,7 @@ pub use keys::{
     broker_key, broker_keys, client_metrics_keys, group_key, group_keys, topic_key, topic_keys,
 };
 pub use layers::{ConfigMap, Layers};
-pub use listeners::{Listener, ListenerName, ListenersConfig, MetricsListener, SecurityProtocol};
+pub use listener::{Listener, ListenerName, ListenersConfig, MetricsListener, SecurityProtocol};
 pub use load::Loaded;
 pub use node::{NodeConfig, Roles};
 pub use properties::{FILE_BYTES_MAX, KEYS_MAX, Properties, PropertiesError};

@@ -2,7 +2,7 @@
 
 use klamm_model::NodeId;
 
-use crate::listeners::parse_host_port;
+use crate::listener::parse_host_port;
 use crate::node::Roles;
 use crate::reader::Reader;
 use crate::value::items;
