@@ -8,7 +8,7 @@ use std::sync::Arc;
 use klamm_env::{Disk, OpenMode, durable};
 use klamm_model::Offset;
 
-use super::partition::Aborts;
+use super::aborts::Aborts;
 use super::walk::{WalkEnd, walk_batches};
 use super::{Progress, VerifyError};
 use crate::error::LogError;
