@@ -7,7 +7,8 @@ use std::sync::Arc;
 use klamm_log::FoundPartition;
 use klamm_model::{TopicId, TopicPartition};
 
-use crate::directory::{Checkpoints, Directory};
+use crate::checkpoint_turns::Checkpoints;
+use crate::directory::Directory;
 use crate::new_partition::NewPartition;
 use crate::partition::Partition;
 use crate::partitions::Partitions;

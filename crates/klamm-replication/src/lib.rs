@@ -6,12 +6,14 @@
 //! durability says.
 
 mod assignments;
+mod checkpoint_turns;
 mod checkpoints;
 mod cleaner;
 mod cleaner_checkpoints;
 mod cleaner_throttle;
 mod close;
 mod coordinator_log;
+mod directories;
 mod directory;
 mod doomed;
 mod fetch_session;
@@ -33,7 +35,8 @@ mod waiters;
 pub use cleaner::{CleanerFigures, LogCleaner, Turn};
 pub use cleaner_throttle::Throttle;
 pub use coordinator_log::CoordinatorPartition;
-pub use directory::{Directories, Directory, OpenError};
+pub use directories::{Directories, OpenError};
+pub use directory::Directory;
 pub use fetch_session::{Answer, SessionError, SessionRef, SessionRequest, Told, Wanted, Worth};
 pub use fetch_sessions::FetchSessions;
 pub use move_refused::MoveRefused;
