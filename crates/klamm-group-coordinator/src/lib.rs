@@ -22,6 +22,7 @@ mod roll;
 mod room;
 mod runs;
 mod shard;
+mod snapshot;
 mod writes;
 
 pub use actions::{Actions, Author, Then, Write};
@@ -40,8 +41,9 @@ pub use offsets::{
     OffsetOfPartition, OffsetToCommit, OffsetsOfGroup, PartitionResult, Stability,
     TransactionalCommit,
 };
-pub use record::{GroupSnapshot, MemberSnapshot, Record, RecordError};
+pub use record::{Record, RecordError};
 pub use request::{DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response};
 pub use shard::GroupShard;
+pub use snapshot::{GroupSnapshot, MemberSnapshot};
 
 pub use klamm_coordinator::{Ticket, Time};

@@ -5,8 +5,9 @@ use klamm_env::Moment;
 use klamm_model::ErrorCode;
 use klamm_stdx::Str;
 
-use super::group::{Group, State};
+use super::group::Group;
 use super::join_request::{JoinRequest, Joined, JoinedMember};
+use super::state::State;
 use super::{Member, Protocol};
 use crate::{Actions, Response, Ticket, Time};
 

@@ -4,8 +4,9 @@
 use klamm_model::ErrorCode;
 use klamm_stdx::Str;
 
-use super::group::{Group, State};
+use super::group::Group;
 use super::join_request::{JoinRequest, Joined};
+use super::state::State;
 use super::{Member, Synced};
 use crate::{Actions, Response, Then, Ticket, Time};
 
