@@ -1,5 +1,5 @@
-//! The listeners of a node are read: where it accepts connections, what it tells others, and who may
-//! reach it.
+//! The listeners of a node are read: where it accepts connections, what it tells others, and who
+//! may reach it.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,8 @@ pub(crate) fn read(r: &Reader<'_>, roles: Roles) -> ListenersConfig {
 }
 
 /// Without an explicit map, a listener name that is a protocol means that protocol, and a
-/// controller listener of another name is plaintext (Kafka: `effectiveListenerSecurityProtocolMap`).
+/// controller listener of another name is plaintext (Kafka:
+/// `effectiveListenerSecurityProtocolMap`).
 fn protocol_map(r: &Reader<'_>, controller_names: &[ListenerName]) -> ProtocolMap {
     let mut map = ProtocolMap::new();
     for item in items(&r.text("listener.security.protocol.map")) {

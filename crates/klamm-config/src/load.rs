@@ -1,5 +1,5 @@
-//! A node's configuration is loaded: every value read, checked alone and against the others. What is
-//! wrong is collected, so that one start tells all of it.
+//! A node's configuration is loaded: every value read, checked alone and against the others. What
+//! is wrong is collected, so that one start tells all of it.
 
 use crate::broker::{BrokerConfig, InternalTopic};
 use crate::checks;

@@ -1,5 +1,5 @@
-//! Whether there is room for what a client wants a shard to remember, and which groups make room for
-//! others. A group with members never does.
+//! Whether there is room for what a client wants a shard to remember, and which groups make room
+//! for others. A group with members never does.
 
 use klamm_model::{ErrorCode, Timestamp};
 use klamm_stdx::Str;

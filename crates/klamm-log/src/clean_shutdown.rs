@@ -1,4 +1,5 @@
-//! The marker that an orderly stop leaves, and whose stop it was (Kafka: `CleanShutdownFileHandler`).
+//! The marker that an orderly stop leaves, and whose stop it was (Kafka:
+//! `CleanShutdownFileHandler`).
 
 use std::io;
 use std::path::Path;

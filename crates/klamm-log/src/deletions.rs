@@ -1,5 +1,5 @@
-//! Files that are no part of a log any more: renamed at once, so that readers can finish, and removed
-//! after `file.delete.delay.ms` (Kafka: `LocalLog.deleteSegmentFiles`).
+//! Files that are no part of a log any more: renamed at once, so that readers can finish, and
+//! removed after `file.delete.delay.ms` (Kafka: `LocalLog.deleteSegmentFiles`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

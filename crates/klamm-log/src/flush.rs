@@ -17,8 +17,8 @@ impl Log {
         self.flush_timer.are_messages_due(&self.config)
     }
 
-    /// Whether `flush.ms` asks for a sync now: something is not synced, and it is that long ago that
-    /// it last asked (Kafka: `LogManager.flushDirtyLogs`).
+    /// Whether `flush.ms` asks for a sync now: something is not synced, and it is that long ago
+    /// that it last asked (Kafka: `LogManager.flushDirtyLogs`).
     pub fn take_flush_due(&mut self, wall: Timestamp) -> bool {
         let is_behind = !self.failed && self.view.synced_offset() < self.log_end_offset();
         let is_due = is_behind && self.flush_timer.is_time_due(&self.config, wall);

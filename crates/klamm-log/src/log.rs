@@ -140,8 +140,8 @@ impl Log {
         }
     }
 
-    /// Stands in for a log that cannot be opened: it holds nothing and takes nothing, and touches no
-    /// file.
+    /// Stands in for a log that cannot be opened: it holds nothing and takes nothing, and touches
+    /// no file.
     #[must_use]
     pub fn unopened(disk: &Arc<dyn Disk>, dir: &Path, config: LogConfig) -> Self {
         let mut log = Self::empty(disk, dir, config, Offset::ZERO, Timestamp(0));

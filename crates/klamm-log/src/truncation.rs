@@ -17,9 +17,10 @@ use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::segment::{SaveIndexes, Segment};
 
 impl Log {
-    /// The log is about to be cut at `offset`: its recovery point does not vouch for anything behind
-    /// it any more, and its mark for nothing at all, since a cut writes the indexes anew. Nor was
-    /// anything behind it cleaned. The owner writes the checkpoints, the cleaner's too, then cuts.
+    /// The log is about to be cut at `offset`: its recovery point does not vouch for anything
+    /// behind it any more, and its mark for nothing at all, since a cut writes the indexes anew.
+    /// Nor was anything behind it cleaned. The owner writes the checkpoints, the cleaner's too,
+    /// then cuts.
     pub fn lower_to(&mut self, offset: Offset) {
         self.unsynced.cut_to(offset);
         self.view.publish_synced(self.view.synced_offset().min(offset));

@@ -9,7 +9,8 @@ pub struct StopGrace(pub Duration);
 /// Bounds and sizes of the network layer.
 #[derive(Debug, Clone)]
 pub struct NetworkOptions {
-    /// Names of the listeners, in the order in which they are given to [`Network::start`](crate::Network::start).
+    /// Names of the listeners, in the order in which they are given to
+    /// [`Network::start`](crate::Network::start).
     pub listeners: Vec<String>,
     /// Worker threads (`num.network.threads`), at least 1.
     pub workers: usize,

@@ -1,5 +1,5 @@
-//! Decompression into a recycled buffer, which grows with what really comes out and stops at a cap; it
-//! believes no length that a client wrote.
+//! Decompression into a recycled buffer, which grows with what really comes out and stops at a cap;
+//! it believes no length that a client wrote.
 
 use std::fmt;
 use std::io::{self, Read};

@@ -1,5 +1,5 @@
-//! The checkpoints of all directories: how far each partition has come. Never believed of a new topic
-//! what they said of a deleted one of its name.
+//! The checkpoints of all directories: how far each partition has come. Never believed of a new
+//! topic what they said of a deleted one of its name.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Partition directories that nobody uses any more: renamed at once, so that their names are free, and
-//! removed in the background, which is slow.
+//! Partition directories that nobody uses any more: renamed at once, so that their names are free,
+//! and removed in the background, which is slow.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

@@ -1,5 +1,5 @@
-//! One incremental fetch session (KIP-227): what a client wants, in the order in which it is served,
-//! and what it was told last.
+//! One incremental fetch session (KIP-227): what a client wants, in the order in which it is
+//! served, and what it was told last.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;

@@ -1,6 +1,6 @@
-//! Replicas that are moved to other log directories: asked for, called off, and what becomes of their
-//! files (KIP-113; Kafka: `ReplicaManager.alterReplicaLogDirs`). Copies nothing; that is the mover's
-//! part.
+//! Replicas that are moved to other log directories: asked for, called off, and what becomes of
+//! their files (KIP-113; Kafka: `ReplicaManager.alterReplicaLogDirs`). Copies nothing; that is the
+//! mover's part.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

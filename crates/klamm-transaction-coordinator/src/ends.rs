@@ -1,4 +1,5 @@
-//! What EndTxn means for a transaction as it stands (Kafka: `TransactionCoordinator.endTransaction`).
+//! What EndTxn means for a transaction as it stands (Kafka:
+//! `TransactionCoordinator.endTransaction`).
 //!
 //! With v2 a transaction's epoch is over when it ends, so a repeated question is told from a new
 //! one by its epoch: the one before the current, or the last epoch of the producer id before.

@@ -1,5 +1,5 @@
-//! InitProducerId: a name gets its producer id, or the next epoch of it. What is open under the name is
-//! aborted first.
+//! InitProducerId: a name gets its producer id, or the next epoch of it. What is open under the
+//! name is aborted first.
 
 use klamm_coordinator::{Ticket, Time};
 use klamm_model::ErrorCode;

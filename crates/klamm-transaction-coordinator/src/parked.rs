@@ -1,4 +1,5 @@
-//! Requests that wait until the markers of their transactional id are written; each for a while only.
+//! Requests that wait until the markers of their transactional id are written; each for a while
+//! only.
 
 use std::collections::HashMap;
 

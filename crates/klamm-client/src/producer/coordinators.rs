@@ -1,5 +1,6 @@
-//! What a transactional producer asks the coordinators, its own and those of groups, in the words of
-//! the protocol that the cluster speaks. Knows nothing of what is open: see [`super::transaction`].
+//! What a transactional producer asks the coordinators, its own and those of groups, in the words
+//! of the protocol that the cluster speaks. Knows nothing of what is open: see
+//! [`super::transaction`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The producer id without which no batch has a sequence number: asked for, and renewed after a batch
-//! has failed (KIP-98, KIP-360).
+//! The producer id without which no batch has a sequence number: asked for, and renewed after a
+//! batch has failed (KIP-98, KIP-360).
 
 use klamm_model::{ProducerEpoch, ProducerId};
 use klamm_protocol::InitProducerIdRequest;

@@ -16,7 +16,8 @@ use crate::error::{ClientError, Result};
 /// Errors are told apart: [`ClientError::MustAbort`] is cured by [`TransactionalProducer::abort`],
 /// [`ClientError::Fenced`] by nothing. An error of [`TransactionalProducer::commit`] that is
 /// neither leaves it unknown what became of the transaction: commit again. A transaction that is
-/// open when its producer is dropped is aborted by its timeout, or by the next producer of the name.
+/// open when its producer is dropped is aborted by its timeout, or by the next producer of the
+/// name.
 #[derive(Debug)]
 pub struct TransactionalProducer {
     producer: Producer,

@@ -11,8 +11,9 @@ use super::state::State;
 use super::{Member, Protocol};
 use crate::{Actions, Response, Ticket, Time};
 
-/// A new member that waits for its first answer is kept this long at least, even if its session
-/// is shorter: the others may need that long to rejoin (Kafka: `CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`).
+/// A new member that waits for its first answer is kept this long at least, even if its session is
+/// shorter: the others may need that long to rejoin (Kafka:
+/// `CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`).
 const NEW_MEMBER_JOIN_TIMEOUT_MS: u64 = 5 * 60 * 1_000;
 
 impl Group {

@@ -1,5 +1,5 @@
-//! Static members that join without an id: new ones, and processes that take the place of one before
-//! (KIP-345, KIP-814).
+//! Static members that join without an id: new ones, and processes that take the place of one
+//! before (KIP-345, KIP-814).
 
 use klamm_model::ErrorCode;
 use klamm_stdx::Str;

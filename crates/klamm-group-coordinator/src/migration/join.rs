@@ -1,5 +1,5 @@
-//! Classic members that join a group of the consumer protocol: as what a member of that protocol would
-//! say, unless the group becomes a classic one with them.
+//! Classic members that join a group of the consumer protocol: as what a member of that protocol
+//! would say, unless the group becomes a classic one with them.
 
 use klamm_model::{ErrorCode, GenerationId};
 use klamm_stdx::Str;

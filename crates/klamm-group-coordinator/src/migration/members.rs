@@ -1,5 +1,5 @@
-//! Classic members in a group of the consumer protocol: SyncGroup, Heartbeat and LeaveGroup, answered
-//! from epochs and targets.
+//! Classic members in a group of the consumer protocol: SyncGroup, Heartbeat and LeaveGroup,
+//! answered from epochs and targets.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! A segment as a start finds it: its indexes and where appending goes on. Trusts the batches, whose
-//! headers it walks, and no index that they contradict; never cuts anything.
+//! A segment as a start finds it: its indexes and where appending goes on. Trusts the batches,
+//! whose headers it walks, and no index that they contradict; never cuts anything.
 
 use std::io;
 
