@@ -11,8 +11,8 @@ use klamm_model::Offset;
 use crate::error::LogError;
 use crate::names::TRANSACTION_INDEX_SUFFIX;
 use crate::segment::Segment;
+use crate::segment::transaction_index::AbortedTransaction;
 use crate::sync::Unsynced;
-use crate::transaction_index::AbortedTransaction;
 use crate::view::LogView;
 
 /// In the order of their markers.

@@ -8,9 +8,9 @@ use klamm_records::{BatchError, BatchHeader, BatchView, Producer, ValidBatch};
 use crate::appended::{AppendError, Appended, FollowError, Origin};
 use crate::error::{LogError, is_full};
 use crate::log::Log;
-use crate::marker::{Marker, marker_in, marker_of};
 use crate::names::LOG_SUFFIX;
-use crate::producer_rules;
+use crate::producers::marker::{Marker, marker_in, marker_of};
+use crate::producers::rules;
 
 impl Log {
     /// Begins to ask whether a producer's transaction may begin here; `None` if it has begun.
@@ -46,7 +46,7 @@ impl Log {
         self.closing_on_failure(woken).map_err(AppendError::Disk)?;
         let marker = marker_of(&batch)?;
         let remembered = (&self.producers, &self.verifications, self.log_end_offset());
-        if let Some(known) = producer_rules::check(remembered, batch.header(), marker, origin)? {
+        if let Some(known) = rules::check(remembered, batch.header(), marker, origin)? {
             return Ok(known);
         }
         let bytes = batch.size_in_bytes();

@@ -17,10 +17,10 @@ use klamm_model::Offset;
 
 use crate::checkpoint::write_leader_epochs_aside;
 use crate::error::LogError;
-use crate::indexes::Indexes;
 use crate::log::Log;
 use crate::names::LEADER_EPOCHS;
 use crate::segment::SaveIndexes;
+use crate::segment::indexes::Indexes;
 
 /// A log that is being closed with others.
 #[derive(Debug)]

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use klamm_env::{Disk, durable};
 use klamm_model::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 
-use crate::active::ActiveSegment;
 use crate::config::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
@@ -25,6 +24,7 @@ use crate::mark::{MarksError, RecoveryMark, checked_body, with_crc};
 use crate::partition_metadata::{PartitionMetadataError, read_partition_metadata};
 use crate::recovery::Opening;
 use crate::segment::Segment;
+use crate::segment::active::ActiveSegment;
 
 /// The file in a log directory.
 pub(crate) const CLOSED_LOGS: &str = "klamm-closed-logs";

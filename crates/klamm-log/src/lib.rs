@@ -18,19 +18,21 @@
 //!     ├── 00000000000000000000.timeindex  sparse timestamp -> offset,
 //!     └── 00000000000000000123.snapshot   producers as of that offset
 //! ```
+//!
+//! `log.rs` is the log, and each thing that is done to it has a file: `append`, `roll`, `flush`,
+//! `save`, `close`, `retention`, `truncation`, `relocation`, `recovery`, `compaction`. What it is
+//! made of is below them: `segment`, `producers`, `epochs`, `aborted`, `sync`, and the `view`.
 
 mod aborted;
-mod active;
 mod append;
 mod appended;
 mod checkpoint;
-mod clean_shutdown;
 mod close;
 mod closed;
 mod compaction;
 mod config;
 mod deletions;
-mod dir_error;
+mod directory;
 mod dooming;
 pub mod dump;
 mod epochs;
@@ -38,25 +40,12 @@ mod error;
 mod flush;
 mod flush_timer;
 mod flusher;
-mod found_partition;
-mod index;
-mod indexes;
 mod listing;
 mod log;
-mod log_dir;
-mod log_dirs;
 mod mark;
-mod marker;
-mod meta_properties;
 pub mod names;
-mod open_files;
 mod partition_metadata;
-mod producer_entry;
-mod producer_rules;
-mod producer_snapshot;
-mod producer_state;
-mod read;
-mod recent;
+mod producers;
 mod recovery;
 mod reload;
 mod relocation;
@@ -65,16 +54,10 @@ mod roll;
 mod room;
 mod save;
 mod scrub;
-mod search;
 mod seeded_bugs;
 mod segment;
-mod snapshots;
 mod sync;
-mod timestamps;
-mod transaction_index;
 mod truncation;
-mod undecided;
-mod verification;
 pub mod verify;
 mod view;
 
@@ -88,34 +71,34 @@ pub use compaction::{
 };
 pub use config::{Cleanup, Durability, LogConfig};
 pub use deletions::DoomedFiles;
-pub use dir_error::DirError;
+pub use directory::error::DirError;
+pub use directory::found_partition::FoundPartition;
+pub use directory::log_dir::LogDir;
+pub use directory::log_dirs::{FailedDir, LogDirs, LogDirsOptions};
+pub use directory::meta_properties::{MetaProperties, MetaPropertiesError};
 pub use epochs::{EpochEnd, LeaderEpochs};
 pub use error::LogError;
 pub use flusher::{Flusher, Syncable, Urgency};
-pub use found_partition::FoundPartition;
-pub use index::{IndexEntry, TimeIndexEntry, decode_index, decode_time_index};
 pub use log::Log;
-pub use log_dir::LogDir;
-pub use log_dirs::{FailedDir, LogDirs, LogDirsOptions};
 pub use mark::RecoveryMark;
-pub use marker::Marker;
-pub use meta_properties::{MetaProperties, MetaPropertiesError};
-pub use open_files::OpenFiles;
 pub use partition_metadata::{
     PartitionMetadataError, read_partition_metadata, write_partition_metadata,
 };
-pub use producer_entry::{ProducerEntry, RememberedBatch};
-pub use producer_rules::ProducerRules;
-pub use producer_snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
-pub use producer_state::ProducerState;
-pub use read::{AtLeastOne, Limits, Read, ReadError};
+pub use producers::entry::{ProducerEntry, RememberedBatch};
+pub use producers::marker::Marker;
+pub use producers::rules::ProducerRules;
+pub use producers::snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
+pub use producers::state::ProducerState;
 pub use recovery::{Opening, RecoveryReport};
 pub use relocation::{Copied, CopyError};
 pub use room::{Room, Shortage};
 pub use scrub::{Scrubbed, SealedSegment};
 #[cfg(feature = "seeded-bugs")]
 pub use seeded_bugs::{SeededBug, with_bug};
+pub use segment::index::{IndexEntry, TimeIndexEntry, decode_index, decode_time_index};
+pub use segment::open_files::OpenFiles;
+pub use segment::transaction_index::AbortedTransaction;
 pub use sync::SyncTicket;
-pub use timestamps::FoundTimestamp;
-pub use transaction_index::AbortedTransaction;
 pub use view::LogView;
+pub use view::read::{AtLeastOne, Limits, Read, ReadError};
+pub use view::timestamps::FoundTimestamp;

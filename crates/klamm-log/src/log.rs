@@ -8,23 +8,23 @@ use klamm_env::Disk;
 use klamm_model::{LeaderEpoch, Offset, Timestamp, TopicId};
 
 use crate::aborted::AbortedTransactions;
-use crate::active::ActiveSegment;
 use crate::compaction::CompactionState;
 use crate::config::LogConfig;
 use crate::deletions::Deletions;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
 use crate::flush_timer::FlushTimer;
-use crate::indexes::Indexes;
 use crate::mark::RecoveryMark;
 use crate::names::{LOG_SUFFIX, PARTITION_METADATA, base_offset};
-use crate::open_files::OpenFiles;
 use crate::partition_metadata::write_partition_metadata;
-use crate::producer_state::ProducerState;
+use crate::producers::snapshots::Snapshots;
+use crate::producers::state::ProducerState;
+use crate::producers::verification::Verifications;
 use crate::segment::Segment;
-use crate::snapshots::Snapshots;
+use crate::segment::active::ActiveSegment;
+use crate::segment::indexes::Indexes;
+use crate::segment::open_files::OpenFiles;
 use crate::sync::Unsynced;
-use crate::verification::Verifications;
 use crate::view::LogView;
 
 /// A log. It has one owner; readers hold its [`LogView`].

@@ -9,12 +9,12 @@ use klamm_records::{BatchHeader, BatchView};
 
 use crate::error::LogError;
 use crate::log::Log;
-use crate::marker::{Marker, marker_in};
 use crate::names::LOG_SUFFIX;
-use crate::producer_state::ProducerState;
-use crate::search::HeaderScan;
+use crate::producers::marker::{Marker, marker_in};
+use crate::producers::snapshots::SnapshotFiles;
+use crate::producers::state::ProducerState;
 use crate::segment::Segment;
-use crate::snapshots::SnapshotFiles;
+use crate::segment::search::HeaderScan;
 
 impl Log {
     /// The aborted transactions in the files that ended before `checked_from`; the others are found

@@ -23,9 +23,9 @@ use crate::appended::FollowError;
 use crate::compaction::CompactionState;
 use crate::error::LogError;
 use crate::log::Log;
-use crate::read::{AtLeastOne, Limits, ReadError};
 use crate::segment::Segment;
 use crate::view::LogView;
+use crate::view::read::{AtLeastOne, Limits, ReadError};
 
 /// Read at once.
 const CHUNK_BYTES: u32 = 1024 * 1024;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use klamm_model::{Offset, Timestamp};
 use klamm_records::BatchHeader;
 
-use crate::active::ActiveSegment;
 use crate::error::LogError;
-use crate::indexes::Indexes;
 use crate::log::Log;
 use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX};
+use crate::segment::active::ActiveSegment;
+use crate::segment::indexes::Indexes;
 use crate::segment::{SaveIndexes, Segment};
 
 impl Log {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use klamm_env::DiskFile;
 use klamm_model::{Offset, Timestamp};
 
-use crate::active::ActiveSegment;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
 use crate::log::Log;
 use crate::names::LOG_SUFFIX;
-use crate::producer_state::ProducerState;
+use crate::producers::state::ProducerState;
 use crate::recovery::rebuild_segment;
 use crate::seeded_bugs::{SeededBug, is_seeded};
+use crate::segment::active::ActiveSegment;
 use crate::segment::{SaveIndexes, Segment};
 
 impl Log {

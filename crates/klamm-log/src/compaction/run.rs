@@ -17,7 +17,7 @@ use crate::error::LogError;
 use crate::log::Log;
 use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX};
 use crate::segment::Segment;
-use crate::transaction_index::AbortedTransaction;
+use crate::segment::transaction_index::AbortedTransaction;
 
 /// One run.
 pub(super) struct Run<'a, L> {

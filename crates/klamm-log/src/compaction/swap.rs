@@ -25,7 +25,7 @@ use crate::listing::{CLEANED_SUFFIX, SEGMENT_SUFFIXES, SWAP_SUFFIX};
 use crate::log::Log;
 use crate::names::{SNAPSHOT_SUFFIX, segment_file};
 use crate::segment::Segment;
-use crate::transaction_index::AbortedTransaction;
+use crate::segment::transaction_index::AbortedTransaction;
 
 /// A replacement under way.
 #[derive(Debug, Clone)]

@@ -9,11 +9,11 @@ use klamm_model::Offset;
 use klamm_records::batches;
 
 use crate::error::LogError;
-use crate::indexes::IndexInterval;
 use crate::listing::{CLEANED_SUFFIX, SEGMENT_SUFFIXES};
 use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX};
 use crate::segment::Segment;
-use crate::transaction_index::AbortedTransaction;
+use crate::segment::indexes::IndexInterval;
+use crate::segment::transaction_index::AbortedTransaction;
 
 /// A path with another suffix behind it.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

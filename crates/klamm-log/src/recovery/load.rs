@@ -7,13 +7,13 @@ use klamm_env::OpenMode;
 use klamm_model::{Offset, Timestamp};
 
 use crate::error::LogError;
-use crate::index::{
-    ENTRY_BYTES, IndexEntry, TIME_ENTRY_BYTES, TimeIndexEntry, decode_index, decode_time_index,
-};
-use crate::indexes::{IndexInterval, Indexes};
 use crate::mark::RecoveryMark;
 use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX};
-use crate::search::HeaderScan;
+use crate::segment::index::{
+    ENTRY_BYTES, IndexEntry, TIME_ENTRY_BYTES, TimeIndexEntry, decode_index, decode_time_index,
+};
+use crate::segment::indexes::{IndexInterval, Indexes};
+use crate::segment::search::HeaderScan;
 use crate::segment::{SaveIndexes, Segment};
 
 /// A segment of few large batches has no index entry; beyond this one is missed.

@@ -24,7 +24,7 @@ use crate::listing::list_segments;
 use crate::log::Log;
 use crate::mark::RecoveryMark;
 use crate::names::LEADER_EPOCHS;
-use crate::search::HeaderScan;
+use crate::segment::search::HeaderScan;
 
 pub(crate) use load::rebuild_segment;
 use segments::Segments;

@@ -8,11 +8,11 @@ use klamm_model::{Offset, Timestamp};
 use super::check::{cut, valid_bytes};
 use super::load::{Indexed, Rebuilt, extend_indexes, load_active, load_sealed, resume};
 use super::{Opening, RecoveryReport};
-use crate::active::ActiveSegment;
 use crate::error::LogError;
 use crate::listing::remove_files;
 use crate::log::Log;
 use crate::names::LOG_SUFFIX;
+use crate::segment::active::ActiveSegment;
 use crate::segment::{SaveIndexes, Segment};
 
 /// A log while its segments are looked at.

@@ -7,9 +7,9 @@ use klamm_model::{Offset, ProducerId};
 use klamm_records::BatchView;
 
 use super::{CURE_INDEX, Findings};
-use crate::marker::marker_in;
-use crate::producer_state::ProducerState;
-use crate::transaction_index::{AbortedTransaction, ENTRY_BYTES};
+use crate::producers::marker::marker_in;
+use crate::producers::state::ProducerState;
+use crate::segment::transaction_index::{AbortedTransaction, ENTRY_BYTES};
 
 /// Where a segment ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,8 +23,8 @@ use crate::names::{
     TRANSACTION_INDEX_SUFFIX, base_offset, segment_file,
 };
 use crate::partition_metadata::read_partition_metadata;
-use crate::producer_snapshot::decode_snapshot;
-use crate::producer_state::ProducerState;
+use crate::producers::snapshot::decode_snapshot;
+use crate::producers::state::ProducerState;
 
 /// Largest small file: an index has 2 GiB at most.
 const FILE_BYTES_MAX: u64 = 1 << 31;

@@ -12,15 +12,15 @@ use super::aborts::Aborts;
 use super::walk::{WalkEnd, walk_batches};
 use super::{Progress, VerifyError};
 use crate::error::LogError;
-use crate::indexes::IndexInterval;
 use crate::names::{
     INDEX_SUFFIX, LOG_SUFFIX, SNAPSHOT_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX,
     base_offset, segment_file,
 };
-use crate::producer_snapshot::{decode_snapshot, encode_snapshot};
-use crate::producer_state::ProducerState;
+use crate::producers::snapshot::{decode_snapshot, encode_snapshot};
+use crate::producers::state::ProducerState;
 use crate::segment::Segment;
-use crate::transaction_index::AbortedTransaction;
+use crate::segment::indexes::IndexInterval;
+use crate::segment::transaction_index::AbortedTransaction;
 
 const FILE_BYTES_MAX: u64 = 1 << 31;
 
@@ -189,9 +189,9 @@ impl Repair<'_> {
                 (k.producer_id, k.first_offset, k.last_offset)
                     == (t.producer_id, t.first_offset, t.last_offset)
             });
-        let is_whole = bytes
-            .as_ref()
-            .is_none_or(|b| b.len() == known.len() * crate::transaction_index::ENTRY_BYTES);
+        let is_whole = bytes.as_ref().is_none_or(|b| {
+            b.len() == known.len() * crate::segment::transaction_index::ENTRY_BYTES
+        });
         if is_same && is_whole {
             self.done.unchanged += 1;
             return Ok(());

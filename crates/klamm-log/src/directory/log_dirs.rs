@@ -7,8 +7,8 @@ use std::sync::Arc;
 use klamm_env::Disk;
 use klamm_model::{DirectoryId, NodeId};
 
-use crate::dir_error::DirError;
-use crate::log_dir::LogDir;
+use crate::directory::error::DirError;
+use crate::directory::log_dir::LogDir;
 
 /// Which directories, and whose.
 #[derive(Debug, Clone)]

@@ -7,10 +7,10 @@ use klamm_model::{Offset, ProducerId, Timestamp};
 use klamm_records::{BatchHeader, Producer};
 
 use crate::appended::{AppendError, SequenceError, TransactionError};
-use crate::marker::Marker;
-use crate::producer_entry::{ProducerEntry, RememberedBatch};
+use crate::producers::entry::{ProducerEntry, RememberedBatch};
+use crate::producers::marker::Marker;
 use crate::seeded_bugs::{SeededBug, is_seeded};
-use crate::transaction_index::AbortedTransaction;
+use crate::segment::transaction_index::AbortedTransaction;
 
 /// From this transaction protocol on each transaction has an epoch of its own.
 pub(crate) const TRANSACTIONS_V2: i8 = 2;

@@ -7,9 +7,9 @@ use klamm_model::Timestamp;
 use klamm_records::BatchHeader;
 
 use crate::config::LogConfig;
-use crate::index::relative;
-use crate::indexes::IndexInterval;
 use crate::segment::Segment;
+use crate::segment::index::relative;
+use crate::segment::indexes::IndexInterval;
 
 /// The active segment of a log.
 #[derive(Debug)]

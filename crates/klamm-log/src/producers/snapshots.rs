@@ -10,8 +10,8 @@ use klamm_model::Offset;
 
 use crate::error::LogError;
 use crate::names::{SNAPSHOT_SUFFIX, base_offset, segment_file};
-use crate::producer_snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
-use crate::producer_state::ProducerState;
+use crate::producers::snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
+use crate::producers::state::ProducerState;
 
 /// One producer has 46 bytes in it.
 const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024 * 1024;

@@ -13,6 +13,11 @@
 //! it begins; whoever asks meanwhile gets nothing. A slice that was given out before is as long
 //! as it was: whoever sends it finds the file shorter.
 
+pub(crate) mod read;
+pub(crate) mod recent;
+pub(crate) mod timestamps;
+pub(crate) mod undecided;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -22,11 +27,11 @@ use klamm_model::{LeaderEpoch, Offset};
 
 use crate::epochs::{EpochEnd, LeaderEpochs};
 use crate::error::LogError;
-use crate::read::{AtLeastOne, IsFromDisk, Limits, Read, ReadError};
-use crate::recent::{Recent, RecentBatches};
 use crate::segment::Segment;
-use crate::transaction_index::AbortedTransaction;
-use crate::undecided::Undecided;
+use crate::segment::transaction_index::AbortedTransaction;
+use crate::view::read::{AtLeastOne, IsFromDisk, Limits, Read, ReadError};
+use crate::view::recent::{Recent, RecentBatches};
+use crate::view::undecided::Undecided;
 
 /// How often a reader starts again because the log was cut under it.
 const RACES_MAX: usize = 16;

@@ -4,8 +4,8 @@
 use klamm_model::{Offset, Timestamp};
 use klamm_records::BatchHeader;
 
-use crate::index::{ENTRY_BYTES, IndexEntry, TIME_ENTRY_BYTES, TimeIndexEntry, relative};
 use crate::seeded_bugs::{SeededBug, is_seeded};
+use crate::segment::index::{ENTRY_BYTES, IndexEntry, TIME_ENTRY_BYTES, TimeIndexEntry, relative};
 
 /// The indexes of a segment that is or was appended to in this life.
 #[derive(Debug, Default)]

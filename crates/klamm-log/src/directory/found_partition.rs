@@ -8,7 +8,7 @@ use klamm_model::{Offset, TopicId, TopicPartition};
 
 use crate::checkpoint::OffsetCheckpoint;
 use crate::closed::ClosedLog;
-use crate::dir_error::DirError;
+use crate::directory::error::DirError;
 use crate::error::LogError;
 use crate::mark::{self, RECOVERY_MARKS, RecoveryMark};
 

@@ -7,11 +7,11 @@ use klamm_model::{Offset, Timestamp, Verification};
 use klamm_records::{BatchHeader, Producer};
 
 use crate::appended::{AppendError, Appended, Origin, TransactionError};
-use crate::marker::Marker;
-use crate::producer_entry::RememberedBatch;
-use crate::producer_state::ProducerState;
-use crate::transaction_index::AbortedTransaction;
-use crate::verification::Verifications;
+use crate::producers::entry::RememberedBatch;
+use crate::producers::marker::Marker;
+use crate::producers::state::ProducerState;
+use crate::producers::verification::Verifications;
+use crate::segment::transaction_index::AbortedTransaction;
 
 /// What is remembered: of producers, of transactions that are about to begin, and the end.
 type Remembered<'a> = (&'a ProducerState, &'a Verifications, Offset);

@@ -12,8 +12,8 @@ use std::fmt;
 
 use klamm_model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
-use crate::producer_entry::{ProducerEntry, RememberedBatch};
-use crate::producer_state::ProducerState;
+use crate::producers::entry::{ProducerEntry, RememberedBatch};
+use crate::producers::state::ProducerState;
 
 const VERSION: i16 = 1;
 const HEADER_BYTES: usize = 10;

@@ -87,7 +87,7 @@ impl LogView {
 /// The first record of a batch that `is_wanted`.
 fn record_at(
     segment: &Segment,
-    found: &crate::search::Located,
+    found: &crate::segment::search::Located,
     is_wanted: impl Fn(&klamm_records::RecordView<'_>) -> bool,
 ) -> Result<Option<FoundTimestamp>, LogError> {
     let path = segment.path(crate::names::LOG_SUFFIX);

@@ -8,11 +8,11 @@ use klamm_env::{Disk, DiskLock, durable};
 use klamm_model::{DirectoryId, NodeId, Timestamp, TopicId, TopicPartition};
 
 use crate::checkpoint::OffsetCheckpoint;
-use crate::clean_shutdown;
 use crate::closed::{self, CLOSED_LOGS, ClosedLog, ClosedLogs};
-use crate::dir_error::DirError;
-use crate::found_partition::{self, Checkpoints, FoundPartition, RECOVERY_POINTS};
-use crate::meta_properties::{META_PROPERTIES, MetaProperties};
+use crate::directory::clean_shutdown;
+use crate::directory::error::DirError;
+use crate::directory::found_partition::{self, Checkpoints, FoundPartition, RECOVERY_POINTS};
+use crate::directory::meta_properties::{META_PROPERTIES, MetaProperties};
 use crate::names::{is_doomed_dir, parse_future_dir, parse_partition_dir};
 use crate::partition_metadata::{PartitionMetadataError, read_partition_metadata};
 

@@ -18,7 +18,7 @@ use klamm_records::{BatchHeader, Producer};
 
 use crate::appended::SequenceError;
 use crate::appended::{Origin, TransactionError};
-use crate::producer_state::TRANSACTIONS_V2;
+use crate::producers::state::TRANSACTIONS_V2;
 
 /// A producer whose transaction is about to begin.
 #[derive(Debug, Clone, Copy)]

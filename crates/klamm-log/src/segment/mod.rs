@@ -3,6 +3,13 @@
 //! The files are opened when somebody needs them. What readers see is `size`: the bytes below it
 //! are written and never change until the segment is cut.
 
+pub(crate) mod active;
+pub(crate) mod index;
+pub(crate) mod indexes;
+pub(crate) mod open_files;
+pub(crate) mod search;
+pub(crate) mod transaction_index;
+
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,13 +20,13 @@ use klamm_model::{Offset, Timestamp};
 use klamm_records::BatchHeader;
 
 use crate::error::LogError;
-use crate::index::{
+use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, segment_file};
+use crate::segment::index::{
     IndexEntry, TimeIndexEntry, decode_index, decode_time_index, floor, floor_in_file, relative,
     time_floor,
 };
-use crate::indexes::Indexes;
-use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, segment_file};
-use crate::open_files::{Slot, Use};
+use crate::segment::indexes::Indexes;
+use crate::segment::open_files::{Slot, Use};
 
 /// A segment.
 #[derive(Debug)]
