@@ -5,6 +5,7 @@
 //! whether that is unknown ([`ClientError::is_certain`]).
 
 mod admin;
+mod admin_configs;
 mod admin_group_offsets;
 mod admin_groups;
 mod admin_transactions;
@@ -21,7 +22,8 @@ mod partitioner;
 mod producer;
 mod retry;
 
-pub use admin::{ConfigChange, ConfigEntry, ConfigOrigin, ConfigResource, CreatedTopic, NewTopic};
+pub use admin::{CreatedTopic, NewTopic};
+pub use admin_configs::{ConfigChange, ConfigEntry, ConfigOrigin, ConfigResource};
 pub use admin_groups::{GroupDescription, GroupFilter, GroupMember, GroupOffset};
 pub use admin_transactions::{TransactionFilter, TransactionListing};
 pub use client_options::ClientOptions;
