@@ -5,13 +5,13 @@
 use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_model::{ErrorCode, Timestamp};
 
+use super::change::{Change, GroupEpoch, TargetEpoch};
 use super::deciding::{Deciding, Situation, Topics};
 use super::group::ConsumerGroup;
 use super::heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, Refusal};
 use super::member::{Current, MemberState};
 use super::partitions::{Partitions, listed, same};
 use super::reconcile::{self, Target, Wish};
-use super::record::{Change, GroupEpoch, TargetEpoch};
 use super::{regex, target};
 
 /// While a group settles, its members are asked to report this often at most, so that what one

@@ -7,11 +7,11 @@ use klamm_metadata::MetadataImage;
 use klamm_model::ErrorCode;
 use klamm_stdx::Str;
 
+use super::change::{Change, ResolvedRegex};
 use super::group::ConsumerGroup;
 use super::heartbeat::{ConsumerHeartbeat, Refusal};
 use super::limits::ConsumerLimits;
 use super::member::{Current, JOIN_EPOCH, Member, STATIC_LEAVE_EPOCH, Subscription};
-use super::record::{Change, ResolvedRegex};
 use super::regex;
 use crate::Time;
 

@@ -20,6 +20,7 @@
 //! Kafka: `ConsumerGroup`, `GroupMetadataManager.consumerGroup*`.
 
 mod assign;
+mod change;
 mod decide;
 mod deciding;
 mod describe;
@@ -40,6 +41,7 @@ pub(crate) mod tests;
 mod topics;
 
 pub use assign::Assignor;
+pub use change::{Change, GroupEpoch, ResolvedRegex, TargetEpoch};
 pub(crate) use deciding::{tombstones, updated};
 pub use describe::{DescribedConsumer, DescribedConsumerGroup, NamedPartitions};
 pub use group::{ConsumerGroup, ConsumerState};
@@ -51,5 +53,5 @@ pub use member::{
     Subscription,
 };
 pub use partitions::{Owned, Partitions, TopicPartitions};
-pub use record::{Change, ConsumerRecord, GroupEpoch, ResolvedRegex, TargetEpoch};
+pub use record::ConsumerRecord;
 pub(crate) use topics::metadata_hash;
