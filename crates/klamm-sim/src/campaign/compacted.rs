@@ -15,7 +15,7 @@ use klamm_log::{Log, LogView, decode_index, decode_time_index, names};
 use klamm_model::{Offset, Timestamp};
 use klamm_records::{BatchHeader, BatchView, Scratch, batches};
 
-use super::check::{Finding, ensure, equal, limits, read};
+use super::finding::{Finding, ensure, equal, limits, read};
 use super::model::{Compaction, Model};
 use super::stored::{Content, Purpose, Stored};
 use crate::disk::SimDisk;

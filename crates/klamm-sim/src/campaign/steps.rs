@@ -6,7 +6,7 @@ use klamm_log::{AppendError, Appended, FollowError, LogConfig, LogError, Origin}
 use klamm_model::{LeaderEpoch, Offset};
 use klamm_records::ValidBatch;
 
-use super::check::{Finding, ensure};
+use super::finding::{Finding, ensure};
 use super::model::Interrupted;
 use super::stored::{Draft, NOW, Purpose, Stored, Wish, Writer};
 use super::world::{Ending, World};
