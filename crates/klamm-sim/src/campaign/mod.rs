@@ -4,13 +4,17 @@
 //! campaign gives the first [`Violation`], whose text replays it.
 
 mod adopt;
+mod appends;
 mod check;
 mod checkpoints;
 mod compacted;
 mod compaction;
 mod corruption;
+mod cuts;
 mod deletion;
 mod finding;
+mod found;
+mod history;
 mod mix;
 mod model;
 mod place;
