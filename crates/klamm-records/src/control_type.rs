@@ -6,6 +6,7 @@ use crate::record::RecordView;
 
 /// Version that is written into keys.
 const KEY_VERSION: i16 = 0;
+
 /// What a control record says. Kafka: `ControlRecordType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ControlRecordType {

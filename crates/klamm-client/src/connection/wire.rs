@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 const FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes read at once before a frame's length is known.
 const READ_BYTES: usize = 64 * 1024;
+
 /// A request on its way out.
 #[derive(Debug)]
 pub(super) struct Outgoing {

@@ -9,6 +9,7 @@ use klamm_model::Offset;
 /// Transactions whose markers are not committed yet. More are in flight only where nobody asks
 /// for the last stable offset; then the oldest do not matter.
 const UNDECIDED_MAX: usize = 65_536;
+
 /// Ended transactions: where they begin, and where their markers are.
 #[derive(Debug, Default)]
 pub(crate) struct Undecided {
