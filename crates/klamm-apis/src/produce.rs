@@ -23,13 +23,11 @@ use klamm_transaction_coordinator::{ProducerIdAndEpoch, Protocol};
 use crate::Context;
 use crate::api::{Api, Reply};
 use crate::caller::Caller;
-use crate::produce_append::{Appending, Asked, Line, append, refused};
+use crate::produce_append::{Appending, Asked, Line, TRANSACTIONS_V2_FROM, append, refused};
 use crate::transactions::admit;
 
 /// From here on topics are named by id.
 const TOPIC_IDS_FROM: i16 = 13;
-/// From here on a transaction's first write brings the partition in.
-pub(crate) const TRANSACTIONS_V2_FROM: i16 = 12;
 /// From here on TRANSACTION_ABORTABLE is understood.
 const ABORTABLE_FROM: i16 = 11;
 

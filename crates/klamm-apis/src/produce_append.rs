@@ -16,10 +16,12 @@ use klamm_transaction_coordinator::ProducerIdAndEpoch;
 use crate::Context;
 use crate::caller::Caller;
 use crate::errors::append_code;
-use crate::produce::TRANSACTIONS_V2_FROM;
 
 /// From here on zstd is understood by the client.
 const ZSTD_FROM: i16 = 7;
+
+/// From here on a transaction's first write brings the partition in.
+pub(crate) const TRANSACTIONS_V2_FROM: i16 = 12;
 
 /// What is asked of the partitions of a topic.
 #[derive(Clone, Copy)]

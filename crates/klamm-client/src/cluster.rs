@@ -8,52 +8,18 @@ use std::rc::Rc;
 use klamm_env::Env;
 use klamm_model::{ErrorCode, NodeId, PartitionIndex, TopicId};
 use klamm_protocol::{
-    FindCoordinatorRequest, MetadataRequest, MetadataResponse, Request,
-    metadata_request::MetadataRequestTopic, metadata_response::MetadataResponsePartition,
+    MetadataRequest, MetadataResponse, Request, metadata_request::MetadataRequestTopic,
+    metadata_response::MetadataResponsePartition,
 };
 use klamm_stdx::Str;
 
-use crate::connection::{Connection, ConnectionOptions};
+use crate::client_options::ClientOptions;
+use crate::connection::Connection;
 use crate::error::{ClientError, Result};
 use crate::retry::Retry;
 
 /// Attempts of a call whose connection failed.
 const CALL_ATTEMPTS_MAX: u32 = 3;
-
-/// How to reach a cluster.
-#[derive(Debug, Clone)]
-pub struct ClientOptions {
-    /// Brokers to ask first, as host and port.
-    pub bootstrap: Vec<(String, u16)>,
-    /// How to talk to them.
-    pub connection: ConnectionOptions,
-}
-
-impl ClientOptions {
-    /// From Kafka's form: `host:port,host:port`.
-    ///
-    /// # Errors
-    /// A part of the text is no host and port.
-    pub fn parse(bootstrap: &str) -> Result<Self> {
-        let mut parsed = Vec::new();
-        for part in bootstrap.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let pair = part
-                .rsplit_once(':')
-                .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)))
-                .filter(|(host, port)| !host.is_empty() && *port > 0);
-            let Some((host, port)) = pair else {
-                return Err(ClientError::Invalid(format!(
-                    "'{part}' is no broker: expected host:port"
-                )));
-            };
-            parsed.push((host.trim_matches(['[', ']']).to_owned(), port));
-        }
-        if parsed.is_empty() {
-            return Err(ClientError::Invalid("no broker is named: expected host:port".into()));
-        }
-        Ok(Self { bootstrap: parsed, connection: ConnectionOptions::default() })
-    }
-}
 
 /// What is known of a topic.
 #[derive(Debug, Clone, Default)]
@@ -71,34 +37,6 @@ pub enum AutoCreate {
     Allowed,
     /// Never.
     Never,
-}
-
-/// What a coordinator looks after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coordinated {
-    /// A group.
-    Group,
-    /// A transactional id.
-    TransactionalId,
-}
-
-impl Coordinated {
-    /// Kafka: `CoordinatorType`.
-    fn to_wire(self) -> i8 {
-        match self {
-            Self::Group => 0,
-            Self::TransactionalId => 1,
-        }
-    }
-}
-
-impl std::fmt::Display for Coordinated {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Group => "group",
-            Self::TransactionalId => "transactional id",
-        })
-    }
 }
 
 /// What a connection is for. A request that waits at the broker holds up those behind it, so a
@@ -282,62 +220,14 @@ impl Client {
         }
     }
 
+    /// Where a broker is, as somebody has just told.
+    pub(crate) fn learn_broker(&self, id: i32, host: &str, port: i32) {
+        self.inner.state.borrow_mut().learn_broker(id, host, port);
+    }
+
     /// Forgets what is known of a topic, after a broker said that it is wrong.
     pub fn forget_topic(&self, name: &str) {
         self.inner.state.borrow_mut().topics.remove(name);
-    }
-
-    /// The broker that coordinates a group.
-    ///
-    /// # Errors
-    /// There is none for too long.
-    pub async fn group_coordinator(&self, group_id: &Str) -> Result<NodeId> {
-        self.coordinator(Coordinated::Group, group_id).await
-    }
-
-    /// The broker that coordinates a group or a transactional id.
-    ///
-    /// # Errors
-    /// There is none for too long.
-    pub async fn coordinator(&self, what: Coordinated, name: &Str) -> Result<NodeId> {
-        let key_type = what.to_wire();
-        let mut retry = Retry::default();
-        loop {
-            let version = self.any().await?.version(klamm_protocol::ApiKey::FindCoordinator)?;
-            let request = match version {
-                ..=3 => {
-                    FindCoordinatorRequest { key: name.clone(), key_type, ..Default::default() }
-                }
-                _ => FindCoordinatorRequest {
-                    key_type,
-                    coordinator_keys: vec![name.clone()],
-                    ..Default::default()
-                },
-            };
-            let response = self.call(&request).await?;
-            let found = match response.coordinators.into_iter().next() {
-                Some(found) => found,
-                None => klamm_protocol::find_coordinator_response::Coordinator {
-                    key: name.clone(),
-                    node_id: response.node_id,
-                    host: response.host,
-                    port: response.port,
-                    error_code: response.error_code,
-                    error_message: response.error_message,
-                },
-            };
-            if found.error_code == 0 {
-                let mut state = self.inner.state.borrow_mut();
-                state.learn_broker(found.node_id, &found.host, found.port);
-                return Ok(NodeId(found.node_id));
-            }
-            let what = format!("finding the coordinator of {what} '{name}'");
-            let error =
-                ClientError::refused(found.error_code, found.error_message.as_deref(), &what);
-            if !(error.is_retriable() && retry.again().await) {
-                return Err(error);
-            }
-        }
     }
 }
 
@@ -348,25 +238,6 @@ impl State {
         if self.brokers.get(&id) != Some(&address) {
             self.connections.retain(|(other, _), _| *other != id);
             self.brokers.insert(id, address);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn brokers_are_named_by_host_and_port() {
-        let parse = |text| ClientOptions::parse(text).map(|options| options.bootstrap);
-        assert_eq!(parse("a:1, b:2").unwrap(), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
-        assert_eq!(parse("[::1]:9092").unwrap(), [("::1".to_owned(), 9092)]);
-    }
-
-    #[test]
-    fn a_broker_without_host_or_port_is_refused() {
-        for text in ["", ",", "a", "a:", ":9092", "a:0", "a:65536", "a:x", "a:1,b"] {
-            assert!(matches!(ClientOptions::parse(text), Err(ClientError::Invalid(_))), "{text}");
         }
     }
 }

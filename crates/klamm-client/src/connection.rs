@@ -1,8 +1,10 @@
 //! One connection to one broker: requests out, answers in, in the same order. Many requests may
 //! be on their way at once; a task of the worker reads and writes.
 
+mod wire;
+
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
@@ -19,11 +21,8 @@ use klamm_stdx::Str;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::error::{ClientError, Result};
+use wire::{Outgoing, Waiting};
 
-/// Largest answer that is taken.
-const FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// Bytes read at once before a frame's length is known.
-const READ_BYTES: usize = 64 * 1024;
 /// Requests that wait to be written; more make the caller wait. A producer has five in flight.
 const WAITING_REQUESTS_MAX: usize = 64;
 /// The version of the first question: every broker since 2.4 serves it, and answers older and
@@ -70,18 +69,6 @@ struct Shared {
     /// Told when the connection is to end although it works: an answer did not come.
     give_up: Notify,
 }
-
-/// A request on its way out.
-#[derive(Debug)]
-struct Outgoing {
-    frame: Vec<u8>,
-    correlation_id: i32,
-    /// Who waits for the answer; `None` for a request that has none (a produce with acks=0).
-    answer: Option<oneshot::Sender<Bytes>>,
-}
-
-/// Who waits, in the order of the requests.
-type Waiting = RefCell<VecDeque<(i32, oneshot::Sender<Bytes>)>>;
 
 /// An answer that is still to come.
 #[derive(Debug)]
@@ -284,81 +271,9 @@ async fn drive(socket: Socket, shared: Rc<Shared>, outgoing: mpsc::Receiver<Outg
     let waiting = Waiting::default();
     let error = tokio::select! {
         biased;
-        error = read(&socket, &waiting) => error,
-        error = write(&socket, &waiting, outgoing) => error,
+        error = wire::read(&socket, &waiting) => error,
+        error = wire::write(&socket, &waiting, outgoing) => error,
         () = shared.give_up.notified() => io::ErrorKind::TimedOut.into(),
     };
     *shared.ended.borrow_mut() = Some(Arc::new(error));
-}
-
-async fn write(
-    socket: &Socket,
-    waiting: &Waiting,
-    mut outgoing: mpsc::Receiver<Outgoing>,
-) -> io::Error {
-    while let Some(request) = outgoing.recv().await {
-        if let Some(answer) = request.answer {
-            waiting.borrow_mut().push_back((request.correlation_id, answer));
-        }
-        if let Err(error) = socket.write_all(&request.frame).await {
-            return error;
-        }
-    }
-    io::ErrorKind::ConnectionAborted.into()
-}
-
-async fn read(socket: &Socket, waiting: &Waiting) -> io::Error {
-    let mut received = Vec::new();
-    loop {
-        let frame = match read_frame(socket, &mut received).await {
-            Ok(frame) => frame,
-            Err(error) => return error,
-        };
-        let told = frame.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes));
-        match waiting.borrow_mut().pop_front() {
-            // Who no longer waits has dropped the other half, which is no error here.
-            Some((due, answer)) if told == Some(due) => drop(answer.send(frame)),
-            _ => {
-                let text = "the broker answers another request than the one that is due";
-                return io::Error::new(io::ErrorKind::InvalidData, text);
-            }
-        }
-    }
-}
-
-async fn read_frame(socket: &Socket, received: &mut Vec<u8>) -> io::Result<Bytes> {
-    while received.len() < 4 {
-        read_some(socket, received, READ_BYTES).await?;
-    }
-    let prefix = received.first_chunk::<4>().expect("four bytes are there");
-    let len =
-        usize::try_from(i32::from_be_bytes(*prefix)).ok().filter(|len| *len <= FRAME_BYTES_MAX);
-    let Some(len) = len else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the answer's length is impossible",
-        ));
-    };
-    while received.len() < 4 + len {
-        let missing = 4 + len - received.len();
-        read_some(socket, received, missing.clamp(READ_BYTES, 1024 * 1024)).await?;
-    }
-    let rest = received.split_off(4 + len);
-    let frame = std::mem::replace(received, rest);
-    Ok(Bytes::from(frame).slice(4..))
-}
-
-async fn read_some(socket: &Socket, received: &mut Vec<u8>, bytes_max: usize) -> io::Result<()> {
-    let filled = received.len();
-    loop {
-        socket.readable().await?;
-        received.resize(filled + bytes_max, 0);
-        let result = socket.try_read(&mut received[filled..]);
-        received.truncate(filled + result.as_ref().unwrap_or(&0));
-        match result {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            result => return result.map(drop),
-        }
-    }
 }

@@ -5,6 +5,8 @@
 
 mod decode;
 mod fetch;
+mod options;
+mod start_at;
 pub(crate) mod times;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use klamm_env::task;
-use klamm_model::{ErrorCode, IsolationLevel, NodeId, Offset, PartitionIndex, Timestamp};
+use klamm_model::{ErrorCode, NodeId, Offset, PartitionIndex, Timestamp};
 use klamm_model::{TopicId, TopicPartition};
 use klamm_records::Scratch;
 use klamm_stdx::Str;
@@ -22,55 +24,14 @@ use crate::cluster::{AutoCreate, Client};
 use crate::error::{ClientError, Result};
 use crate::offsets::OffsetSpec;
 use fetch::{Fetched, FetchedPartition};
+pub use options::{ConsumerOptions, OffsetReset};
+pub use start_at::StartAt;
+pub(crate) use start_at::resolve;
 
 /// Pause after a fetch that failed for a passing reason.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Fetches that may fail one after the other before the caller is told.
 const FAILURES_MAX: u32 = 20;
-
-/// How records are fetched. The defaults are those of Kafka's Java consumer.
-#[derive(Debug, Clone)]
-pub struct ConsumerOptions {
-    /// What is seen of transactions.
-    pub isolation: IsolationLevel,
-    /// How long the broker waits for [`Self::fetch_min_bytes`].
-    pub fetch_max_wait: Duration,
-    /// Bytes below which the broker waits.
-    pub fetch_min_bytes: i32,
-    /// Bytes of one answer, about.
-    pub fetch_max_bytes: i32,
-    /// Bytes of one partition in an answer, about.
-    pub max_partition_fetch_bytes: i32,
-    /// Records that [`Consumer::poll`] gives at once.
-    pub max_poll_records: usize,
-    /// Where to go when the position is no longer (or not yet) in the log.
-    pub reset: OffsetReset,
-}
-
-/// Where to go without a position that exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OffsetReset {
-    /// To the start.
-    Earliest,
-    /// To the end.
-    Latest,
-    /// Nowhere: it is an error.
-    None,
-}
-
-impl Default for ConsumerOptions {
-    fn default() -> Self {
-        Self {
-            isolation: IsolationLevel::ReadUncommitted,
-            fetch_max_wait: Duration::from_millis(500),
-            fetch_min_bytes: 1,
-            fetch_max_bytes: 50 * 1024 * 1024,
-            max_partition_fetch_bytes: 1024 * 1024,
-            max_poll_records: 500,
-            reset: OffsetReset::Latest,
-        }
-    }
-}
 
 /// A record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,21 +50,6 @@ pub struct ConsumerRecord {
     pub value: Option<Bytes>,
     /// Its headers, in order; keys are meant to be UTF-8.
     pub headers: Vec<(Bytes, Option<Bytes>)>,
-}
-
-/// Where to start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartAt {
-    /// At an offset.
-    Offset(Offset),
-    /// At the start.
-    Beginning,
-    /// At the end.
-    End,
-    /// So many records before the end, or at the start if there are fewer.
-    BeforeEnd(i64),
-    /// At the first record that is not older, or at the end.
-    Time(Timestamp),
 }
 
 /// A consumer of partitions that the caller names.
@@ -338,41 +284,4 @@ impl Consumer {
         }
         Ok(())
     }
-}
-
-/// Offsets for places.
-pub(crate) async fn resolve(
-    client: &Client,
-    partitions: &[(TopicPartition, StartAt)],
-    isolation: IsolationLevel,
-) -> Result<BTreeMap<TopicPartition, Offset>> {
-    let of = |wanted: fn(&StartAt) -> bool| -> Vec<TopicPartition> {
-        partitions.iter().filter(|(_, at)| wanted(at)).map(|(p, _)| p.clone()).collect()
-    };
-    let needs_start = of(|at| matches!(at, StartAt::Beginning | StartAt::BeforeEnd(_)));
-    let needs_end = of(|at| matches!(at, StartAt::End | StartAt::BeforeEnd(_) | StartAt::Time(_)));
-    let starts = client.list_offsets(&needs_start, OffsetSpec::Earliest, isolation).await?;
-    let ends = client.list_offsets(&needs_end, OffsetSpec::Latest, isolation).await?;
-    let offset_in = |offsets: &BTreeMap<TopicPartition, Option<Offset>>, p: &TopicPartition| {
-        offsets.get(p).copied().flatten().unwrap_or(Offset::ZERO)
-    };
-    let mut found = BTreeMap::new();
-    for (partition, at) in partitions {
-        let offset = match at {
-            StartAt::Offset(offset) => *offset,
-            StartAt::Beginning => offset_in(&starts, partition),
-            StartAt::End => offset_in(&ends, partition),
-            StartAt::BeforeEnd(count) => {
-                offset_in(&ends, partition).plus(-count).max(offset_in(&starts, partition))
-            }
-            StartAt::Time(timestamp) => {
-                let one = [partition.clone()];
-                let at = client.list_offsets(&one, OffsetSpec::At(*timestamp), isolation).await?;
-                let young = at.get(partition).copied().flatten();
-                young.unwrap_or_else(|| offset_in(&ends, partition))
-            }
-        };
-        found.insert(partition.clone(), offset);
-    }
-    Ok(found)
 }

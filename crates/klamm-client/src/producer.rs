@@ -13,9 +13,14 @@
 
 mod accumulator;
 mod batch;
+mod coordinators;
+mod identify;
+mod request;
 mod sender;
+mod shared;
 mod transaction;
 mod transactional;
+mod verdict;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,8 +38,9 @@ use crate::error::{ClientError, Result};
 use crate::partitioner::Partitioner;
 pub use batch::Delivery;
 use batch::RecordParts;
-use sender::Shared;
-pub use transactional::{GroupMetadata, TransactionOptions, TransactionalProducer};
+pub use coordinators::{GroupMetadata, TransactionOptions};
+use shared::Shared;
+pub use transactional::TransactionalProducer;
 
 /// Largest record: brokers take far less, and a batch must stay below 2 GiB.
 const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -1,7 +1,8 @@
 //! Checks over all keys (known? acceptable? without effect?) and between keys (Kafka:
 //! `KafkaConfig.validateValues`).
 
-use crate::broker::{BrokerConfig, Reader, has_effect};
+use crate::broker::BrokerConfig;
+use crate::reader::Reader;
 use crate::{ConfigError, broker_key};
 
 /// Keys whose presence alone means protection that is not built.
@@ -55,7 +56,7 @@ fn check_one(r: &Reader<'_>, name: &str, value: &str, warnings: &mut Vec<String>
     if let Err(reason) = key.check(value) {
         let value = if key.is_sensitive() { "[hidden]".to_owned() } else { shortened(value) };
         r.fail(ConfigError::Value { key: key.name, value, reason });
-    } else if !has_effect(key) && key.default.value() != Some(value.trim()) {
+    } else if !key.has_effect() && key.default.value() != Some(value.trim()) {
         warnings.push(format!("{name} has no effect: Klamm does not act on it"));
     }
 }

@@ -1,6 +1,5 @@
 //! What DescribeConfigs tells: each key's value, where it comes from, and what lies below it.
 
-use crate::broker::is_dynamic;
 use crate::keys::{broker_synonym, weaker_names};
 use crate::layers::scaled;
 use crate::{
@@ -141,7 +140,7 @@ fn described(
         synonyms,
         config_type: key.config_type,
         doc: key.doc,
-        read_only: !is_dynamic(key),
+        read_only: !key.is_dynamic(),
         sensitive: key.is_sensitive(),
     }
 }

@@ -94,6 +94,18 @@ impl ConfigKey {
         self.config_type == ConfigType::Password
     }
 
+    /// Whether Klamm acts on it.
+    #[must_use]
+    pub fn has_effect(&self) -> bool {
+        self.effect == Effect::Acted
+    }
+
+    /// Whether it may be changed for one broker while it runs.
+    #[must_use]
+    pub fn is_dynamic(&self) -> bool {
+        self.update != UpdateMode::ReadOnly
+    }
+
     /// Checks the text of a value and gives it in normal form (trimmed, lists without blanks).
     ///
     /// # Errors

@@ -13,18 +13,20 @@ mod group;
 mod key;
 mod keys;
 mod layers;
+mod listener;
 mod listeners;
+mod load;
+mod node;
 mod properties;
 mod quorum;
+mod reader;
 mod reference;
+mod sections;
 mod topic;
 mod valid;
 mod value;
 
-pub use broker::{
-    BrokerConfig, ControllerConfig, GroupsConfig, InternalTopic, Loaded, LogConfig, NetworkConfig,
-    NodeConfig, Roles, TransactionsConfig,
-};
+pub use broker::{BrokerConfig, InternalTopic};
 pub use change::{AlterOp, ChangeError, Scope, altered, check_broker_change, check_change};
 pub use describe::{
     ConfigSource, DescribedConfig, Synonym, describe_broker, describe_group, describe_topic,
@@ -36,10 +38,13 @@ pub use keys::{
     broker_key, broker_keys, client_metrics_keys, group_key, group_keys, topic_key, topic_keys,
 };
 pub use layers::{ConfigMap, Layers};
-pub use listeners::{Listener, ListenerName, ListenersConfig, MetricsListener, SecurityProtocol};
+pub use listener::{Listener, ListenerName, ListenersConfig, MetricsListener, SecurityProtocol};
+pub use load::Loaded;
+pub use node::{NodeConfig, Roles};
 pub use properties::{FILE_BYTES_MAX, KEYS_MAX, Properties, PropertiesError};
 pub use quorum::{QuorumConfig, Voter};
 pub use reference::render_reference;
+pub use sections::{ControllerConfig, GroupsConfig, LogConfig, NetworkConfig, TransactionsConfig};
 pub use topic::{
     Cleanup, Compression, CompressionLevels, Durability, TimestampType, TopicConfig,
     check_topic_overrides,

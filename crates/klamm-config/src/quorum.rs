@@ -2,8 +2,9 @@
 
 use klamm_model::NodeId;
 
-use crate::broker::{Reader, Roles};
-use crate::listeners::parse_host_port;
+use crate::listener::parse_host_port;
+use crate::node::Roles;
+use crate::reader::Reader;
 use crate::value::items;
 
 /// A voter of the metadata quorum, as `controller.quorum.voters` names it.

@@ -1,7 +1,7 @@
 //! A topic's configuration, typed: its own values over the broker's over the defaults.
 
-use crate::broker::Reader;
 use crate::keys::broker_synonym;
+use crate::reader::Reader;
 use crate::value::items;
 use crate::{ChangeError, ConfigMap, topic_key};
 

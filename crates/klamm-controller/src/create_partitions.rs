@@ -6,7 +6,9 @@ use klamm_metadata::{TopicImage, VersionedRecord};
 use klamm_model::{ErrorCode, NodeId, PartitionIndex};
 use klamm_stdx::Str;
 
-use crate::create_topics::{PARTITIONS_PER_REQUEST_MAX, check_assignment, new_partition};
+use crate::create_topics::PARTITIONS_PER_REQUEST_MAX;
+use crate::layout::check_assignment;
+use crate::new_partition::new_partition;
 use crate::placement::Placement;
 use crate::{ApiError, Context, Controller, ControllerResult, Mode};
 

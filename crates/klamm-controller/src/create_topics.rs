@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use klamm_metadata::{CONFIG_TOPIC, Configs, LeaderRecoveryState, VersionedRecord};
-use klamm_model::{
-    ErrorCode, NodeId, PartitionIndex, TopicId, Uuid, check_topic_name, has_collision,
-};
-use klamm_persisted::metadata::{ConfigRecord, PartitionRecord, TopicRecord};
+use klamm_metadata::{CONFIG_TOPIC, Configs, VersionedRecord};
+use klamm_model::{ErrorCode, NodeId, PartitionIndex, TopicId, check_topic_name, has_collision};
+use klamm_persisted::metadata::{ConfigRecord, TopicRecord};
 use klamm_stdx::Str;
 
 use crate::core::RECORDS_PER_OPERATION_MAX;
+use crate::layout::{Layout, manual};
+use crate::new_partition::new_partition;
 use crate::placement::Placement;
 use crate::{ApiError, Context, Controller, ControllerResult, Mode};
 
@@ -26,46 +26,6 @@ pub struct NewTopic {
     pub layout: Layout,
     /// Its configs; a config without a value is refused.
     pub configs: Vec<(Str, Option<Str>)>,
-}
-
-/// How partitions are placed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layout {
-    /// By the controller.
-    Automatic {
-        /// How many partitions; -1 for `num.partitions`.
-        partition_count: i32,
-        /// How many replicas each; -1 for `default.replication.factor`.
-        replication_factor: i16,
-    },
-    /// By whoever asks: partition number and its replicas.
-    Manual(Vec<(PartitionIndex, Vec<NodeId>)>),
-    /// By both at once, which is refused.
-    Contradicting,
-}
-
-impl Default for Layout {
-    fn default() -> Self {
-        Self::Automatic { partition_count: -1, replication_factor: -1 }
-    }
-}
-
-impl Layout {
-    /// What a CreateTopics request says.
-    #[must_use]
-    pub fn from_request(
-        partition_count: i32,
-        replication_factor: i16,
-        assignments: Vec<(PartitionIndex, Vec<NodeId>)>,
-    ) -> Self {
-        if assignments.is_empty() {
-            Self::Automatic { partition_count, replication_factor }
-        } else if partition_count == -1 && replication_factor == -1 {
-            Self::Manual(assignments)
-        } else {
-            Self::Contradicting
-        }
-    }
 }
 
 /// A topic that is created.
@@ -263,113 +223,4 @@ fn check_name(context: &Context<'_>, name: &str, created: &BTreeSet<Str>) -> Res
         return Err(ApiError::new(ErrorCode::InvalidTopicException, message));
     }
     Ok(())
-}
-
-fn manual(
-    context: &Context<'_>,
-    assignments: &[(PartitionIndex, Vec<NodeId>)],
-) -> Result<Vec<Vec<NodeId>>, ApiError> {
-    let mut sorted: Vec<_> = assignments.iter().collect();
-    sorted.sort_unstable_by_key(|(index, _)| *index);
-    for (expected, (index, _)) in sorted.iter().enumerate() {
-        if usize::try_from(*index) != Ok(expected) {
-            let message = format!(
-                "assigned partitions must be numbered from 0 without gaps: expected {expected}, found {index}"
-            );
-            return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, message));
-        }
-    }
-    let replicas: Vec<Vec<NodeId>> = sorted.into_iter().map(|(_, nodes)| nodes.clone()).collect();
-    let factor = replicas.first().map_or(0, Vec::len);
-    for nodes in &replicas {
-        check_assignment(context, nodes, factor)?;
-    }
-    Ok(replicas)
-}
-
-/// Checks the replicas that someone assigned to a partition.
-///
-/// # Errors
-/// They are none, repeated, unknown, or not `replication_factor` many.
-pub(crate) fn check_assignment(
-    context: &Context<'_>,
-    replicas: &[NodeId],
-    replication_factor: usize,
-) -> Result<(), ApiError> {
-    let refuse = |message| Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, message));
-    if replicas.is_empty() {
-        return refuse("a partition is assigned to no broker".to_owned());
-    }
-    // Far more than a replica list needs: the list is compared with itself below.
-    if replicas.len() > REPLICAS_MAX {
-        return refuse(format!("a partition is assigned to more than {REPLICAS_MAX} brokers"));
-    }
-    for (i, node) in replicas.iter().enumerate() {
-        if context.image.cluster.broker(*node).is_none() {
-            return refuse(format!(
-                "a partition is assigned to broker {node}, which is not registered"
-            ));
-        }
-        if replicas[..i].contains(node) {
-            return refuse(format!("a partition is assigned to broker {node} more than once"));
-        }
-    }
-    if replicas.len() != replication_factor {
-        return refuse(format!(
-            "a partition is assigned to {} broker(s), the others to {replication_factor}",
-            replicas.len()
-        ));
-    }
-    Ok(())
-}
-
-/// Replicas that a partition may be assigned to by hand; a broker holds a partition once, and no
-/// cluster has this many brokers.
-const REPLICAS_MAX: usize = 10_000;
-
-/// The record of a new partition: its live replicas are in sync, the first of them leads.
-///
-/// # Errors
-/// No replica is live.
-pub(crate) fn new_partition(
-    context: &Context<'_>,
-    topic_id: TopicId,
-    partition_id: PartitionIndex,
-    replicas: &[NodeId],
-) -> Result<VersionedRecord, ApiError> {
-    let cluster = &context.image.cluster;
-    let isr: Vec<i32> =
-        replicas.iter().filter(|node| cluster.is_active(**node)).map(|node| node.0).collect();
-    let Some(leader) = isr.first().copied() else {
-        let message =
-            format!("every broker assigned to partition {partition_id} is fenced or about to stop");
-        return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, message));
-    };
-    let directories = if context.version().has_directories() {
-        replicas.iter().map(|node| default_directory(context, *node)).collect()
-    } else {
-        Vec::new()
-    };
-    Ok(context.record(PartitionRecord {
-        partition_id,
-        topic_id,
-        replicas: replicas.iter().map(|node| node.0).collect(),
-        isr,
-        leader,
-        leader_recovery_state: LeaderRecoveryState::Recovered.code(),
-        leader_epoch: 0,
-        partition_epoch: 0,
-        directories,
-        ..PartitionRecord::default()
-    }))
-}
-
-/// Where a broker will put a replica, if there is no choice (Kafka:
-/// `ClusterControlManager.defaultDir`).
-fn default_directory(context: &Context<'_>, node: NodeId) -> Uuid {
-    match context.image.cluster.broker(node).map(|broker| &broker.log_dirs[..]) {
-        Some([only]) => *only,
-        Some([]) => Uuid::DIRECTORY_MIGRATING,
-        _ => Uuid::DIRECTORY_UNASSIGNED,
-    }
 }

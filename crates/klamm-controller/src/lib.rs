@@ -24,7 +24,9 @@ mod elections;
 mod error;
 mod heartbeats;
 mod job;
+mod layout;
 mod liveness;
+mod new_partition;
 mod partitions_of_brokers;
 mod placement;
 mod producer_ids;
@@ -45,12 +47,11 @@ pub use core::{
     UncleanLeaderElection,
 };
 pub use create_partitions::{GrownTopics, MorePartitions};
-pub use create_topics::{
-    CreatedTopic, CreatedTopics, Layout, NewTopic, PARTITIONS_PER_REQUEST_MAX,
-};
+pub use create_topics::{CreatedTopic, CreatedTopics, NewTopic, PARTITIONS_PER_REQUEST_MAX};
 pub use delete_topics::{DeletedTopic, TopicToDelete};
 pub use directories::{ASSIGNMENTS_MAX, AssignedReplicas};
 pub use error::ApiError;
+pub use layout::Layout;
 pub use liveness::{BrokerHeartbeat, BrokerWish, HeartbeatReply};
 pub use producer_ids::{PRODUCER_ID_BLOCK_LEN, ProducerIdBlock};
 pub use rules::{ConfigRules, ConfigShape};

@@ -20,12 +20,12 @@ mod state;
 mod state_tests;
 mod task;
 
-pub use runtime::{Coordinator, CoordinatorHandle, Effects, Factory, QUEUE_MAX};
+pub use runtime::{Coordinator, CoordinatorHandle, QUEUE_MAX};
 #[cfg(feature = "seeded-bugs")]
 pub use seeded_bugs::with_bug;
 pub use seeded_bugs::{CoordinatorBug, is_seeded};
 pub use shard::{
-    Batch, KeyValue, Loaded, LoadedChunk, Outcome, PartitionLog, Shard, Ticket, Time,
-    TransactionEnd, TransactionalProducer, partition_for,
+    Batch, Effects, Factory, KeyValue, Loaded, LoadedChunk, Outcome, PartitionLog, Shard, Ticket,
+    Time, TransactionEnd, TransactionalProducer, partition_for,
 };
 pub use state::ShardState;

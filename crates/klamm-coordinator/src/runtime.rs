@@ -8,17 +8,11 @@ use klamm_env::{Clock, task};
 use klamm_model::{ErrorCode, PartitionIndex};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::shard::{PartitionLog, Shard};
+use crate::shard::{Effects, Factory, PartitionLog, Shard};
 use crate::task::{Command, Orders, run};
 
 /// Requests and orders that may wait for a coordinator's thread; more are told to come back.
 pub const QUEUE_MAX: usize = 16_384;
-
-/// Makes an empty shard.
-pub type Factory<S> = Box<dyn Fn(PartitionIndex) -> S + Send>;
-
-/// Takes what a shard wants others to do. Called on the coordinator's thread: it must not wait.
-pub type Effects<E> = Arc<dyn Fn(E) + Send + Sync>;
 
 /// A coordinator's thread.
 #[derive(Debug)]

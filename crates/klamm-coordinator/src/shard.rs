@@ -201,3 +201,9 @@ pub fn partition_for(name: &str, n_partitions: i32) -> PartitionIndex {
     let positive = if hash == i32::MIN { 0 } else { hash.abs() };
     positive % n_partitions.max(1)
 }
+
+/// Makes an empty shard.
+pub type Factory<S> = Box<dyn Fn(PartitionIndex) -> S + Send>;
+
+/// Takes what a shard wants others to do. Called on the coordinator's thread: it must not wait.
+pub type Effects<E> = Arc<dyn Fn(E) + Send + Sync>;

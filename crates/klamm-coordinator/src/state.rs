@@ -7,9 +7,8 @@ use klamm_env::Moment;
 use klamm_model::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::oneshot;
 
-use crate::runtime::Effects;
 use crate::seeded_bugs::{CoordinatorBug, is_seeded};
-use crate::shard::{Outcome, PartitionLog, Shard, Ticket, Time};
+use crate::shard::{Effects, Outcome, PartitionLog, Shard, Ticket, Time};
 
 /// Requests that may wait for answers in one shard; more are told to come back.
 const WAITING_MAX: usize = 100_000;

@@ -9,8 +9,7 @@ use klamm_model::{ErrorCode, PartitionIndex};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::agenda::Agenda;
-use crate::runtime::{Effects, Factory};
-use crate::shard::{PartitionLog, Shard, Time};
+use crate::shard::{Effects, Factory, PartitionLog, Shard, Time};
 use crate::state::ShardState;
 
 /// Commands taken from the queue before the loop looks at commits and timers again.

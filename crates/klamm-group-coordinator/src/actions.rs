@@ -9,8 +9,9 @@ use klamm_stdx::Str;
 
 use crate::classic::{Group, Joined, Member};
 use crate::migration::Downgrade;
-use crate::record::{GroupSnapshot, Record};
+use crate::record::Record;
 use crate::request::Response;
+use crate::snapshot::GroupSnapshot;
 use crate::{PartitionResult, Ticket};
 
 /// Records that are written together although they need not be: a fourth of what a batch of

@@ -9,6 +9,7 @@ mod actions;
 mod bounds;
 pub mod classic;
 pub mod consumer;
+mod deletion;
 mod expiry;
 #[cfg(test)]
 mod hostile;
@@ -18,8 +19,11 @@ mod offsets;
 mod record;
 mod request;
 mod roll;
+mod room;
 mod runs;
 mod shard;
+mod snapshot;
+mod writes;
 
 pub use actions::{Actions, Author, Then, Write};
 pub use bounds::Bounds;
@@ -37,8 +41,9 @@ pub use offsets::{
     OffsetOfPartition, OffsetToCommit, OffsetsOfGroup, PartitionResult, Stability,
     TransactionalCommit,
 };
-pub use record::{GroupSnapshot, MemberSnapshot, Record, RecordError};
+pub use record::{Record, RecordError};
 pub use request::{DescribedGroup, DescribedMember, GroupFilter, ListedGroup, Request, Response};
 pub use shard::GroupShard;
+pub use snapshot::{GroupSnapshot, MemberSnapshot};
 
 pub use klamm_coordinator::{Ticket, Time};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use klamm_coordinator::{CoordinatorBug, TransactionEnd, is_seeded};
+use klamm_coordinator::TransactionEnd;
 use klamm_env::Moment;
 use klamm_metadata::MetadataImage;
 use klamm_model::{ErrorCode, ProducerId};
@@ -11,10 +11,8 @@ use klamm_stdx::Str;
 
 use crate::actions::{Actions, Author, Then, Write};
 use crate::bounds::Bounds;
-use crate::classic::{
-    Group, Heartbeat, JoinRequest, Joined, Leaver, Limits, State, SyncRequest, Synced,
-};
-use crate::consumer::{Change, ConsumerGroup, ConsumerLimits, Refusal};
+use crate::classic::{Group, Limits, State};
+use crate::consumer::{ConsumerGroup, ConsumerLimits};
 use crate::offsets::{OffsetLimits, OffsetStore};
 use crate::record::Record;
 use crate::request::{Request, Response};
@@ -63,6 +61,13 @@ impl GroupShard {
     #[must_use]
     pub fn with_consumer_limits(self, consumer_limits: ConsumerLimits) -> Self {
         Self { consumer_limits, ..self }
+    }
+
+    /// With other bounds than the defaults.
+    #[must_use]
+    pub fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
     }
 
     /// A request arrived.
@@ -131,295 +136,6 @@ impl GroupShard {
                 self.on_topic_deleted(&topic, actions);
                 actions.reply(ticket, Response::Done);
             }
-        }
-    }
-
-    fn on_join(
-        &mut self,
-        time: Time,
-        group_id: &Str,
-        join: JoinRequest,
-        ticket: Ticket,
-        actions: &mut Actions,
-    ) {
-        if group_id.is_empty() {
-            let refused = Joined::refused(ErrorCode::InvalidGroupId, join.member_id);
-            return actions.reply(ticket, Response::Join(refused));
-        }
-        if !self.limits.allow_session(join.session_timeout_ms) {
-            let refused = Joined::refused(ErrorCode::InvalidSessionTimeout, join.member_id);
-            return actions.reply(ticket, Response::Join(refused));
-        }
-        if !self.has_room_for_join(group_id, &join) {
-            let refused = Joined::refused(ErrorCode::GroupMaxSizeReached, join.member_id);
-            return actions.reply(ticket, Response::Join(refused));
-        }
-        if self.consumer_groups.get(group_id).is_some_and(|group| !group.members.is_empty()) {
-            return self.on_join_consumers(time, (group_id, join), ticket, actions);
-        }
-        if !self.groups.contains_key(group_id) {
-            if !join.member_id.is_empty() {
-                let refused = Joined::refused(ErrorCode::UnknownMemberId, join.member_id);
-                return actions.reply(ticket, Response::Join(refused));
-            }
-            // An empty group changes its protocol without more ado.
-            if let Some(records) = self.end_consumer_group(group_id) {
-                actions.write(records, Then::Nothing);
-            } else if let Err(error) = self.make_room_for(group_id, actions) {
-                let refused = Joined::refused(error, join.member_id);
-                return actions.reply(ticket, Response::Join(refused));
-            }
-            let group_id = group_id.detached();
-            self.groups.insert(group_id.clone(), Group::new(group_id, self.limits, time.wall));
-        }
-        let group = self.groups.get_mut(group_id).expect("it was just made sure of");
-        group.on_join(time, join, ticket, actions);
-    }
-
-    fn on_sync(
-        &mut self,
-        time: Time,
-        group_id: &Str,
-        sync: &SyncRequest,
-        ticket: Ticket,
-        actions: &mut Actions,
-    ) {
-        match self.groups.get_mut(group_id) {
-            Some(group) => group.on_sync(time, sync, ticket, actions),
-            None if self.consumer_groups.contains_key(group_id) => {
-                let synced = self.on_sync_consumers(time, group_id, sync);
-                actions.read(ticket, Response::Sync(synced));
-            }
-            None => {
-                let error = if group_id.is_empty() {
-                    ErrorCode::InvalidGroupId
-                } else {
-                    ErrorCode::UnknownMemberId
-                };
-                actions.reply(ticket, Response::Sync(Synced::refused(error)));
-            }
-        }
-    }
-
-    fn on_heartbeat(
-        &mut self,
-        time: Time,
-        (group_id, heartbeat): (&Str, &Heartbeat),
-        ticket: Ticket,
-        actions: &mut Actions,
-    ) {
-        let error = match self.groups.get_mut(group_id) {
-            Some(group) => group.on_heartbeat(time, heartbeat),
-            None if self.consumer_groups.contains_key(group_id) => {
-                let error = self.on_heartbeat_consumers(time, group_id, heartbeat);
-                return actions.read(ticket, Response::Heartbeat(error));
-            }
-            None if group_id.is_empty() => ErrorCode::InvalidGroupId,
-            None => ErrorCode::UnknownMemberId,
-        };
-        actions.reply(ticket, Response::Heartbeat(error));
-    }
-
-    fn on_leave(
-        &mut self,
-        time: Time,
-        group_id: &Str,
-        leavers: Vec<Leaver>,
-        ticket: Ticket,
-        actions: &mut Actions,
-    ) {
-        if self.consumer_groups.contains_key(group_id) {
-            return self.on_leave_consumers(time, (group_id, leavers), ticket, actions);
-        }
-        let left = match self.groups.get_mut(group_id) {
-            Some(group) => Ok(group.on_leave(time, leavers, actions)),
-            None if group_id.is_empty() => Err(ErrorCode::InvalidGroupId),
-            None => Err(ErrorCode::UnknownMemberId),
-        };
-        actions.reply(ticket, Response::Leave(left));
-    }
-
-    fn on_delete(&mut self, group_id: &Str, ticket: Ticket, actions: &mut Actions) {
-        if self.consumer_groups.contains_key(group_id) {
-            return self.on_delete_consumers(group_id, ticket, actions);
-        }
-        let error = match self.groups.get(group_id).map(Group::state) {
-            None | Some(State::Dead) => ErrorCode::GroupIdNotFound,
-            Some(State::Empty) => ErrorCode::None,
-            Some(_) => ErrorCode::NonEmptyGroup,
-        };
-        if !error.is_none() {
-            return actions.reply(ticket, Response::Delete(error));
-        }
-        let end = vec![Record::GroupTombstone { group_id: group_id.detached() }];
-        self.delete_with(group_id, end, ticket, actions);
-    }
-
-    fn on_delete_consumers(&mut self, group_id: &Str, ticket: Ticket, actions: &mut Actions) {
-        let Some(ends) = self.end_consumer_group(group_id) else {
-            return actions.read(ticket, Response::Delete(ErrorCode::NonEmptyGroup));
-        };
-        self.delete_with(group_id, ends, ticket, actions);
-    }
-
-    /// The offsets of a group go first, then it does.
-    fn delete_with(&self, group_id: &Str, end: Vec<Record>, ticket: Ticket, actions: &mut Actions) {
-        let answers =
-            [ErrorCode::None, ErrorCode::CoordinatorNotAvailable].map(Response::Delete).into();
-        actions.write_tombstones((self.offsets.tombstones(group_id), end), ticket, answers);
-    }
-
-    fn on_topic_deleted(&mut self, topic: &Str, actions: &mut Actions) {
-        let records = self.offsets.tombstones_of_topic(topic);
-        actions.write_apart(records.into_iter().map(|record| vec![record]));
-    }
-
-    /// A write is in the log: later requests see it.
-    pub fn on_appended(&mut self, time: Time, write: &Write, actions: &mut Actions) {
-        match write.author {
-            Author::Group => {}
-            Author::Producer(producer, _) => {
-                let records = write.records.iter();
-                return records.for_each(|record| self.offsets.apply_open(producer.id, record));
-            }
-            Author::Coordinator(end) => return self.offsets.end(end.producer.id, end.is_commit),
-        }
-        for record in &write.records {
-            match record {
-                Record::Offset { .. } => self.offsets.apply(record),
-                Record::GroupTombstone { group_id } => {
-                    if let Some(mut group) = self.groups.remove(group_id) {
-                        group.forget(time, actions);
-                    }
-                }
-                Record::Consumer(record) => {
-                    self.apply_consumer(record);
-                    self.start_consumer_timers(time, record);
-                }
-                // The group is as the record says already.
-                Record::Group(_) => {}
-            }
-        }
-        if let Some(downgrade) = &write.becomes {
-            let group = downgrade.begin(time, actions);
-            self.groups.insert(group.group_id.clone(), group);
-        }
-        self.enroll_all(&write.records);
-    }
-
-    /// The groups of some records may have changed.
-    fn enroll_all(&mut self, records: &[Record]) {
-        let mut last: Option<&Str> = None;
-        for group_id in records.iter().filter_map(Record::changed_group) {
-            if last != Some(group_id) {
-                self.enroll(group_id);
-                last = Some(group_id);
-            }
-        }
-    }
-
-    /// A write is committed: who waits for it is answered.
-    pub fn on_committed(&mut self, time: Time, mut write: Write, actions: &mut Actions) {
-        let records = std::mem::take(&mut write.records);
-        self.follow(time, write, actions);
-        self.enroll_all(&records);
-    }
-
-    fn follow(&mut self, time: Time, write: Write, actions: &mut Actions) {
-        match write.then {
-            Then::Nothing | Then::Part { .. } => {}
-            Then::Reply { ticket, committed, .. } => actions.reply(ticket, *committed),
-            Then::Joined { ticket, group_id, joined } => {
-                self.on_classic_joined(time, &group_id, &joined.member_id);
-                actions.reply(ticket, Response::Join(*joined));
-            }
-            Then::Returned { ticket, joined, .. } => actions.reply(ticket, Response::Join(*joined)),
-            Then::Offsets { ticket, results } => {
-                actions.reply(ticket, Response::CommitOffsets(results));
-            }
-            Then::Assignment { group_id, generation_id, assignments } => {
-                if let Some(group) = self.groups.get_mut(&group_id) {
-                    group.on_assignment_committed(time, generation_id, &assignments, actions);
-                }
-            }
-        }
-    }
-
-    /// A write could not be made: nothing of it happened.
-    pub fn on_failed(&mut self, time: Time, write: Write, error: ErrorCode, actions: &mut Actions) {
-        let code = write.error_for_clients(error);
-        if let Some(mut never) = write.becomes {
-            never.group.refuse_waiting(code, actions);
-        }
-        for record in &write.records {
-            if is_seeded(CoordinatorBug::RefusedOffsetsCount) {
-                self.offsets.apply(record);
-            }
-            match record {
-                Record::Consumer(record) if record.change == Change::Group(None) => {
-                    self.never_began(&record.group_id, code, actions);
-                }
-                Record::Consumer(record) => self.look_again(record),
-                Record::Offset { group_id, .. } => self.forget_unused(group_id),
-                Record::Group(_) | Record::GroupTombstone { .. } => {}
-            }
-        }
-        match write.then {
-            Then::Nothing => {}
-            Then::Reply { ticket, failed, .. } | Then::Part { ticket, failed } => {
-                let failed = match *failed {
-                    Response::EndTransaction(_) => Response::EndTransaction(error),
-                    Response::ConsumerHeartbeat(_) => {
-                        Response::ConsumerHeartbeat(Err(Refusal::new(code, code.name())))
-                    }
-                    failed => failed,
-                };
-                actions.reply(ticket, failed);
-            }
-            Then::Joined { ticket, joined, .. } => {
-                actions.reply(ticket, Response::Join(Joined::refused(code, joined.member_id)));
-            }
-            Then::Returned { ticket, group_id, joined, before } => {
-                if let Some(group) = self.groups.get_mut(&group_id) {
-                    group.undo_return(&joined.member_id, *before);
-                }
-                self.enroll(&group_id);
-                actions.reply(ticket, Response::Join(Joined::refused(code, joined.member_id)));
-            }
-            Then::Offsets { ticket, mut results } => {
-                results.iter_mut().filter(|r| r.error.is_none()).for_each(|r| r.error = code);
-                actions.reply(ticket, Response::CommitOffsets(results));
-            }
-            Then::Assignment { group_id, generation_id, .. } => {
-                if let Some(group) = self.groups.get_mut(&group_id) {
-                    group.on_assignment_failed(time, generation_id, code, actions);
-                }
-                self.enroll(&group_id);
-            }
-        }
-    }
-
-    /// A consumer group goes on, since its end could not be written: the classic one that was begun
-    /// in its place never was.
-    fn never_began(&mut self, group_id: &Str, code: ErrorCode, actions: &mut Actions) {
-        if self.consumer_groups.contains_key(group_id)
-            && let Some(mut never) = self.groups.remove(group_id)
-        {
-            never.refuse_waiting(code, actions);
-            self.enroll(group_id);
-        }
-    }
-
-    /// A group that was begun for offsets which could not be written never was.
-    fn forget_unused(&mut self, group_id: &Str) {
-        let is_unused = |group: &Group| {
-            group.state() == State::Empty
-                && group.protocol_type().is_none()
-                && group.pending_members.is_empty()
-        };
-        if self.groups.get(group_id).is_some_and(is_unused) && !self.offsets.contains(group_id) {
-            self.groups.remove(group_id);
-            self.enroll(group_id);
         }
     }
 

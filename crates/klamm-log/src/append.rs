@@ -1,190 +1,16 @@
 //! Appending: sequence checks, one write, and what is remembered of it.
 
-use std::fmt;
 use std::io::IoSlice;
 
 use klamm_model::{LeaderEpoch, Offset, Timestamp, Verification};
-use klamm_records::{
-    BatchError, BatchHeader, BatchView, ControlRecordError, EndTxnMarker, Producer, Scratch,
-    ValidBatch,
-};
+use klamm_records::{BatchError, BatchHeader, BatchView, Producer, ValidBatch};
 
+use crate::appended::{AppendError, Appended, FollowError, Origin};
 use crate::error::{LogError, is_full};
-use crate::index::{IndexEntry, TimeIndexEntry, relative};
 use crate::log::Log;
 use crate::names::LOG_SUFFIX;
-use crate::producer_rules;
-use crate::producer_state::{Marker, SequenceError};
-use crate::seeded_bugs::{SeededBug, is_seeded};
-
-/// Who made a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// A producer: its sequence numbers are checked.
-    Client,
-    /// A producer in a transaction: besides, the transaction is open here, or the coordinator was
-    /// asked and this is the proof.
-    Transaction(Option<Verification>),
-    /// A coordinator, for a producer in a transaction: its epoch is checked, and that the
-    /// transaction is open or proven.
-    Coordinator(Option<Verification>),
-    /// A transaction coordinator that ends a transaction: the epochs are checked, its own and the
-    /// producer's, by the rule of this transaction protocol (feature `transaction.version`).
-    Marker {
-        /// The protocol.
-        transaction_version: i8,
-    },
-    /// The broker itself.
-    Broker,
-}
-
-/// What became of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    /// The offset of its first record.
-    pub base_offset: Offset,
-    /// The offset of its last record.
-    pub last_offset: Offset,
-    /// Its largest timestamp.
-    pub max_timestamp: Timestamp,
-    /// Whether it was there already, sent before: nothing was written.
-    pub is_duplicate: bool,
-}
-
-/// Why a batch was not appended. Nothing of it is in the log.
-#[derive(Debug)]
-pub enum AppendError {
-    /// It does not follow what its producer sent before.
-    Sequence(SequenceError),
-    /// It does not belong to the transaction that is open, or to none that may begin.
-    Transaction(TransactionError),
-    /// It is a control batch without a control record.
-    Control(ControlRecordError),
-    /// Larger than a segment can be.
-    TooLarge {
-        /// Its bytes.
-        bytes: usize,
-        /// `segment.bytes`.
-        segment_bytes: u64,
-    },
-    /// The disk has no room, or failed: then the log must not be used any more.
-    Disk(LogError),
-}
-
-/// Why a batch of a transaction is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransactionError {
-    /// INVALID_TXN_STATE: no transaction is open for its producer, and none was proven to begin.
-    NotInTransaction,
-    /// INVALID_TXN_STATE: it is outside of a transaction while its producer has one open.
-    OutsideOfTransaction,
-    /// TRANSACTION_COORDINATOR_FENCED: a newer coordinator has ended a transaction here.
-    CoordinatorFenced {
-        /// Of the marker.
-        epoch: i32,
-        /// The newest.
-        current: i32,
-    },
-}
-
-impl fmt::Display for TransactionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotInTransaction => {
-                write!(f, "the batch belongs to no transaction that is open in this partition")
-            }
-            Self::OutsideOfTransaction => {
-                write!(f, "the producer has a transaction open here and the batch is outside of it")
-            }
-            Self::CoordinatorFenced { epoch, current } => {
-                write!(f, "coordinator epoch {epoch} is older than {current}: another took over")
-            }
-        }
-    }
-}
-
-impl std::error::Error for TransactionError {}
-
-/// Why what a leader sent was not appended. Batches before the refused one are in the log.
-#[derive(Debug)]
-pub enum FollowError {
-    /// It is no batch, or its checksum differs: it is to be fetched again.
-    Batch {
-        /// Where the log ends.
-        log_end_offset: Offset,
-        /// What is wrong.
-        error: BatchError,
-    },
-    /// A batch begins before the end of the log: leader and follower do not agree on it.
-    Offset {
-        /// Where the batch begins.
-        base_offset: Offset,
-        /// Where the log ends.
-        log_end_offset: Offset,
-    },
-    /// It is larger than a segment can be.
-    TooLarge {
-        /// Its bytes.
-        bytes: usize,
-        /// `segment.bytes`.
-        segment_bytes: u64,
-    },
-    /// The disk has no room, or failed: then the log must not be used any more.
-    Disk(LogError),
-}
-
-impl fmt::Display for FollowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Batch { log_end_offset, error } => {
-                write!(f, "what follows offset {log_end_offset} is no batch: {error}")
-            }
-            Self::Offset { base_offset, log_end_offset } => {
-                write!(f, "a batch begins at {base_offset}, before the log's end {log_end_offset}")
-            }
-            Self::TooLarge { bytes, segment_bytes } => {
-                write!(f, "the batch has {bytes} bytes, more than segment.bytes ({segment_bytes})")
-            }
-            Self::Disk(error) => fmt::Display::fmt(error, f),
-        }
-    }
-}
-
-impl std::error::Error for FollowError {}
-
-impl From<LogError> for FollowError {
-    fn from(error: LogError) -> Self {
-        Self::Disk(error)
-    }
-}
-
-impl fmt::Display for AppendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sequence(error) => fmt::Display::fmt(error, f),
-            Self::Transaction(error) => fmt::Display::fmt(error, f),
-            Self::Control(error) => fmt::Display::fmt(error, f),
-            Self::TooLarge { bytes, segment_bytes } => {
-                write!(f, "the batch has {bytes} bytes, more than segment.bytes ({segment_bytes})")
-            }
-            Self::Disk(error) => fmt::Display::fmt(error, f),
-        }
-    }
-}
-
-impl std::error::Error for AppendError {}
-
-impl From<SequenceError> for AppendError {
-    fn from(error: SequenceError) -> Self {
-        Self::Sequence(error)
-    }
-}
-
-impl From<TransactionError> for AppendError {
-    fn from(error: TransactionError) -> Self {
-        Self::Transaction(error)
-    }
-}
+use crate::producers::marker::{Marker, marker_in, marker_of};
+use crate::producers::rules;
 
 impl Log {
     /// Begins to ask whether a producer's transaction may begin here; `None` if it has begun.
@@ -220,7 +46,7 @@ impl Log {
         self.closing_on_failure(woken).map_err(AppendError::Disk)?;
         let marker = marker_of(&batch)?;
         let remembered = (&self.producers, &self.verifications, self.log_end_offset());
-        if let Some(known) = producer_rules::check(remembered, batch.header(), marker, origin)? {
+        if let Some(known) = rules::check(remembered, batch.header(), marker, origin)? {
             return Ok(known);
         }
         let bytes = batch.size_in_bytes();
@@ -294,43 +120,39 @@ impl Log {
     }
 
     fn write(&mut self, parts: &[&[u8]; 2]) -> Result<(), LogError> {
-        if self.active_size == 0 && self.active.open_file().is_none() {
-            let active = std::sync::Arc::clone(&self.active);
+        if self.active.is_empty() && self.active.segment.open_file().is_none() {
+            let active = std::sync::Arc::clone(&self.active.segment);
             self.create_file(&active)?;
         }
         let slices = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
-        let path = self.active.path(LOG_SUFFIX);
-        let file = self.active.file_to_write().map_err(LogError::io(&path))?;
-        if let Err(error) = file.write_all_at(&slices, self.active_size) {
+        let path = self.active.segment.path(LOG_SUFFIX);
+        let file = self.active.segment.file_to_write().map_err(LogError::io(&path))?;
+        if let Err(error) = file.write_all_at(&slices, self.active.written) {
             // Part of the bytes may be there. If only room is wanting they are cut off again, and
             // the log goes on as it was. After any other failure nothing more is appended in this
             // life, and the next one cuts the torn tail (never a retry: the pages' state is
             // unknown).
             if is_full(&error) {
-                file.set_len(self.active_size).map_err(LogError::io(&path))?;
+                file.set_len(self.active.written).map_err(LogError::io(&path))?;
             }
             return Err(LogError::growth(&path)(error));
         }
-        self.active_size += (parts[0].len() + parts[1].len()) as u64;
+        self.active.written += (parts[0].len() + parts[1].len()) as u64;
         Ok(())
     }
 
     /// Takes note of a batch that was just written.
     fn on_written(&mut self, header: &BatchHeader, marker: Option<Marker>) -> Result<(), LogError> {
-        let size = header.size_in_bytes() as u64;
-        let position = self.active_size - size;
+        let position = self.active.on_written(header, self.config.index_interval_bytes);
         if self.epochs.latest() != Some(header.partition_leader_epoch) {
             self.epochs.assign(header.partition_leader_epoch, header.base_offset);
             self.view.epochs.store(self.epochs.clone().into());
         }
-        self.first_timestamp.get_or_insert(header.max_timestamp);
-        self.active.note_timestamp(header);
-        self.index(header, position);
         self.note_producer(header, marker)?;
-        self.unflushed_messages += u64::from(header.record_count.unsigned_abs());
+        self.flush_timer.on_appended(header.record_count.unsigned_abs());
         // Remembered first, then shown: whoever sees the bytes finds the batch (see `LogView`).
-        self.view.remember(header, self.active.base_offset, position);
-        self.active.publish_size(self.active_size);
+        self.view.recent.remember(header, self.active.segment.base_offset, position);
+        self.active.segment.publish_size(self.active.written);
         self.view.publish_end(header.next_offset());
         Ok(())
     }
@@ -344,10 +166,12 @@ impl Log {
         match marker {
             Some(marker) => {
                 if let Some(first_offset) = self.producers.open_transaction(producer.id) {
-                    self.view.decide_at(first_offset, header.base_offset);
+                    self.view.undecided.add(first_offset, header.base_offset);
                 }
                 if let Some(aborted) = self.producers.on_marker(header, marker) {
-                    self.add_aborted(aborted)?;
+                    let added = self.aborted.add(aborted, &self.active.segment);
+                    self.aborted.publish(&self.view);
+                    added?;
                 }
             }
             None => self.producers.on_appended(header),
@@ -364,60 +188,4 @@ impl Log {
         let first = self.producers.first_unstable_offset().map(|offset| offset.max(start));
         self.view.publish_first_unstable(first);
     }
-
-    /// One index entry for every `index.interval.bytes` (Kafka: `LogSegment.append`).
-    pub(crate) fn index(&mut self, header: &BatchHeader, position: u64) {
-        if self.bytes_since_index > self.config.index_interval_bytes {
-            self.bytes_since_index = 0;
-            self.add_index_entries(header, position);
-        }
-        self.bytes_since_index += header.size_in_bytes() as u64;
-    }
-
-    fn add_index_entries(&mut self, header: &BatchHeader, position: u64) {
-        let base = self.active.base_offset;
-        let (Some(mut relative_offset), Ok(position)) =
-            (relative(header.last_offset(), base), u32::try_from(position))
-        else {
-            return;
-        };
-        if is_seeded(SeededBug::IndexEntryOffByOne) {
-            relative_offset -= 1;
-        }
-        let mut guard = self.active.indexes.write().expect("no holder of this lock can panic");
-        let indexes = guard.get_or_insert_default();
-        indexes.offsets.push(IndexEntry { relative_offset, position });
-        drop(guard);
-        self.add_time_entry();
-    }
-
-    /// The largest timestamp so far, if it is larger than the last entry's.
-    pub(crate) fn add_time_entry(&self) {
-        let (timestamp, offset) = self.active.max_timestamp();
-        let Some(relative_offset) = relative(offset, self.active.base_offset) else { return };
-        let mut guard = self.active.indexes.write().expect("no holder of this lock can panic");
-        let indexes = guard.get_or_insert_default();
-        if timestamp.0 >= 0 && indexes.times.last().is_none_or(|last| timestamp > last.timestamp) {
-            indexes.times.push(TimeIndexEntry { timestamp, relative_offset });
-        }
-    }
-}
-
-/// The transaction marker in a control batch; `None` for other batches.
-fn marker_of(batch: &ValidBatch<'_>) -> Result<Option<Marker>, AppendError> {
-    let Some(mut records) = batch.control_records() else { return Ok(None) };
-    let Some(Ok(record)) = records.next() else { return Ok(None) };
-    EndTxnMarker::parse(&record)
-        .map(|marker| marker.map(Marker::from))
-        .map_err(AppendError::Control)
-}
-
-/// [`marker_of`] for a batch that is in some log already, and is not refused for what it holds.
-pub(crate) fn marker_in(batch: &BatchView<'_>) -> Option<Marker> {
-    if !batch.header().attributes.is_control() {
-        return None;
-    }
-    let mut scratch = Scratch::default();
-    let record = batch.records(&mut scratch).ok()?.next()?.ok()?;
-    EndTxnMarker::parse(&record).ok().flatten().map(Marker::from)
 }

@@ -20,6 +20,7 @@ use crate::error::LogError;
 use crate::log::Log;
 use crate::names::LEADER_EPOCHS;
 use crate::segment::SaveIndexes;
+use crate::segment::indexes::Indexes;
 
 /// A log that is being closed with others.
 #[derive(Debug)]
@@ -91,8 +92,8 @@ impl Log {
     /// Whether there is nothing that a sync could save: no record, no file for any.
     fn was_never_written(&self) -> bool {
         let end = self.log_end_offset();
-        self.active.open_file().is_none()
-            && self.active_size == 0
+        self.active.segment.open_file().is_none()
+            && self.active.is_empty()
             && self.view.synced_offset() == end
             && self.view.segment_count() == 1
             && self.lacks_synced_metadata
@@ -131,11 +132,11 @@ impl Log {
 
     /// Indexes, aborted transactions and producers.
     fn write_for_next_start(&mut self) -> Result<(), LogError> {
-        self.add_time_entry();
-        let active = Arc::clone(&self.active);
+        self.active.segment.index_max_timestamp();
+        let active = Arc::clone(&self.active.segment);
         let end = self.log_end_offset();
-        let lacks_snapshot = self.last_snapshot.unwrap_or(Offset::ZERO) < end;
-        if !active.has_unsaved_indexes() && !lacks_snapshot {
+        let lacks_snapshot = self.snapshots.newest.unwrap_or(Offset::ZERO) < end;
+        if !active.with_indexes(Indexes::has_unsaved).unwrap_or(false) && !lacks_snapshot {
             return Ok(());
         }
         active.save_indexes(SaveIndexes::New)?;

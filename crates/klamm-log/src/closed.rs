@@ -24,6 +24,7 @@ use crate::mark::{MarksError, RecoveryMark, checked_body, with_crc};
 use crate::partition_metadata::{PartitionMetadataError, read_partition_metadata};
 use crate::recovery::Opening;
 use crate::segment::Segment;
+use crate::segment::active::ActiveSegment;
 
 /// The file in a log directory.
 pub(crate) const CLOSED_LOGS: &str = "klamm-closed-logs";
@@ -58,15 +59,15 @@ impl Log {
         let is_plain = self.view.segment_count() == 1
             && self.aborted.is_empty()
             && self.view.first_unstable_offset().is_none()
-            && self.pending_deletions.is_empty()
+            && self.deletions.is_empty()
             && self.epochs_lack_from.is_none();
         let is_whole = !self.failed && self.view.synced_offset() == self.log_end_offset();
         (is_plain && is_whole).then(|| ClosedLog {
             log_start_offset: self.log_start_offset(),
             log_end_offset: self.log_end_offset(),
-            segment_base: self.active.base_offset,
-            size: self.active.size(),
-            max_timestamp: self.active.max_timestamp(),
+            segment_base: self.active.segment.base_offset,
+            size: self.active.segment.size(),
+            max_timestamp: self.active.segment.max_timestamp(),
             epochs: self.epochs.entries().to_vec(),
         })
     }
@@ -83,11 +84,10 @@ impl Log {
         let mut log = Self::empty(disk, dir, config, closed.segment_base, wall);
         let segment = Segment::new(disk, dir, closed.segment_base, closed.size);
         segment.publish_timestamp(closed.max_timestamp.0, closed.max_timestamp.1);
-        log.active = Arc::new(segment);
-        (log.active_size, log.saved_at) = (closed.size, closed.size);
+        log.active = ActiveSegment::new(Arc::new(segment), wall);
         log.epochs = LeaderEpochs::new(closed.epochs.clone());
         log.view.epochs.store(log.epochs.clone().into());
-        log.view.segments.store(Arc::new(vec![Arc::clone(&log.active)]));
+        log.view.segments.store(Arc::new(vec![Arc::clone(&log.active.segment)]));
         log.view.publish_end(closed.log_end_offset);
         log.view.publish_start(closed.log_start_offset);
         log.view.publish_synced(closed.log_end_offset);
@@ -132,9 +132,9 @@ impl Log {
             mark: self.mark,
             cleaned_to: self.cleaned_to(),
         };
-        let (config, wall) = (self.config.clone(), self.active_since);
+        let (config, wall) = (self.config.clone(), self.active.since());
         let (mut opened, _) = Self::open(&self.disk, &self.dir, config, opening, wall)?;
-        let shape = |log: &Self| (log.log_start_offset(), log.log_end_offset(), log.active_size);
+        let shape = |log: &Self| (log.log_start_offset(), log.log_end_offset(), log.active.written);
         if shape(&opened) != shape(self) || opened.view.segment_count() != 1 {
             let (found, known) = (shape(&opened), shape(self));
             let what = format!(

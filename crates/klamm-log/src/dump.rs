@@ -14,7 +14,7 @@ use klamm_model::{LeaderEpoch, Offset, TopicPartition};
 use klamm_records::{BatchError, BatchHeader, BatchView, layout};
 
 use crate::checkpoint::{CheckpointError, parse_leader_epochs, parse_offsets};
-use crate::transaction_index::AbortedTransaction;
+use crate::segment::transaction_index::AbortedTransaction;
 
 /// A batch of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,47 +18,50 @@
 //!     ├── 00000000000000000000.timeindex  sparse timestamp -> offset,
 //!     └── 00000000000000000123.snapshot   producers as of that offset
 //! ```
+//!
+//! `log.rs` is the log, and each thing that is done to it has a file: `append`, `roll`, `flush`,
+//! `save`, `close`, `retention`, `truncation`, `relocation`, `recovery`, `compaction`. What it is
+//! made of is below them: `segment`, `producers`, `epochs`, `aborted`, `sync`, and the `view`.
 
+mod aborted;
 mod append;
+mod appended;
 mod checkpoint;
 mod close;
 mod closed;
 mod compaction;
 mod config;
+mod deletions;
+mod directory;
+mod dooming;
 pub mod dump;
 mod epochs;
 mod error;
+mod flush;
+mod flush_timer;
 mod flusher;
-mod index;
 mod listing;
 mod log;
-mod log_dir;
-mod log_dirs;
 mod mark;
-mod meta_properties;
 pub mod names;
-mod open_files;
 mod partition_metadata;
-mod producer_rules;
-mod producer_snapshot;
-mod producer_state;
+mod producers;
 mod recovery;
 mod reload;
 mod relocation;
 mod retention;
+mod roll;
 mod room;
 mod save;
 mod scrub;
 mod seeded_bugs;
 mod segment;
 mod sync;
-mod timestamps;
-mod transaction_index;
-mod verification;
+mod truncation;
 pub mod verify;
 mod view;
 
-pub use append::{AppendError, Appended, FollowError, Origin, TransactionError};
+pub use appended::{AppendError, Appended, FollowError, Origin, SequenceError, TransactionError};
 pub use checkpoint::{CheckpointError, OffsetCheckpoint};
 pub use close::Closing;
 pub use closed::ClosedLog;
@@ -67,30 +70,35 @@ pub use compaction::{
     Pace, Stopped, filthiest,
 };
 pub use config::{Cleanup, Durability, LogConfig};
+pub use deletions::DoomedFiles;
+pub use directory::error::DirError;
+pub use directory::found_partition::FoundPartition;
+pub use directory::log_dir::LogDir;
+pub use directory::log_dirs::{FailedDir, LogDirs, LogDirsOptions};
+pub use directory::meta_properties::{MetaProperties, MetaPropertiesError};
 pub use epochs::{EpochEnd, LeaderEpochs};
 pub use error::LogError;
 pub use flusher::{Flusher, Syncable, Urgency};
-pub use index::{IndexEntry, TimeIndexEntry, decode_index, decode_time_index};
 pub use log::Log;
-pub use log_dir::{DirError, FoundPartition, LogDir};
-pub use log_dirs::{FailedDir, LogDirs, LogDirsOptions};
 pub use mark::RecoveryMark;
-pub use meta_properties::{MetaProperties, MetaPropertiesError};
-pub use open_files::OpenFiles;
 pub use partition_metadata::{
     PartitionMetadataError, read_partition_metadata, write_partition_metadata,
 };
-pub use producer_rules::ProducerRules;
-pub use producer_snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
-pub use producer_state::{Marker, ProducerEntry, ProducerState, RememberedBatch, SequenceError};
+pub use producers::entry::{ProducerEntry, RememberedBatch};
+pub use producers::marker::Marker;
+pub use producers::rules::ProducerRules;
+pub use producers::snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
+pub use producers::state::ProducerState;
 pub use recovery::{Opening, RecoveryReport};
 pub use relocation::{Copied, CopyError};
-pub use retention::{DoomedFiles, PendingDeletion};
 pub use room::{Room, Shortage};
 pub use scrub::{Scrubbed, SealedSegment};
 #[cfg(feature = "seeded-bugs")]
 pub use seeded_bugs::{SeededBug, with_bug};
+pub use segment::index::{IndexEntry, TimeIndexEntry, decode_index, decode_time_index};
+pub use segment::open_files::OpenFiles;
+pub use segment::transaction_index::AbortedTransaction;
 pub use sync::SyncTicket;
-pub use timestamps::FoundTimestamp;
-pub use transaction_index::AbortedTransaction;
-pub use view::{AtLeastOne, Limits, LogView, Read, ReadError};
+pub use view::LogView;
+pub use view::read::{AtLeastOne, Limits, Read, ReadError};
+pub use view::timestamps::FoundTimestamp;

@@ -20,7 +20,7 @@ use crate::names::{
     base_offset, segment_file,
 };
 use crate::segment::Segment;
-use crate::transaction_index::AbortedTransaction;
+use crate::segment::transaction_index::AbortedTransaction;
 
 /// A segment that is being written by the cleaner.
 pub(crate) const CLEANED_SUFFIX: &str = ".cleaned";

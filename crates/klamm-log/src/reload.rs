@@ -1,95 +1,59 @@
 //! Producers and aborted transactions as of the end of a log: from the newest usable snapshot and
 //! the batches behind it. Never trusts a snapshot or index that a crash may have left behind.
 
-use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use klamm_env::{OpenMode, durable};
 use klamm_model::Offset;
 use klamm_records::{BatchHeader, BatchView};
 
-use crate::append::marker_in;
 use crate::error::LogError;
 use crate::log::Log;
-use crate::names::{LOG_SUFFIX, SNAPSHOT_SUFFIX, TRANSACTION_INDEX_SUFFIX, base_offset};
-use crate::producer_snapshot::decode_snapshot;
-use crate::producer_state::{Marker, ProducerState};
-use crate::segment::{HeaderScan, Segment};
-use crate::transaction_index::AbortedTransaction;
-
-/// One producer has 46 bytes in it.
-const SNAPSHOT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+use crate::names::LOG_SUFFIX;
+use crate::producers::marker::{Marker, marker_in};
+use crate::producers::snapshots::SnapshotFiles;
+use crate::producers::state::ProducerState;
+use crate::segment::Segment;
+use crate::segment::search::HeaderScan;
 
 impl Log {
     /// The aborted transactions in the files that ended before `checked_from`; the others are found
     /// again in the batches.
     pub(crate) fn load_aborted(&mut self, checked_from: Option<Offset>) -> Result<(), LogError> {
-        self.aborted.clear();
         let segments = Arc::clone(&self.view.segments.load());
         let is_trusted = |s: &&Arc<Segment>| checked_from.is_none_or(|from| s.base_offset < from);
-        for segment in segments.iter().filter(is_trusted) {
-            let bytes = segment.read_whole(TRANSACTION_INDEX_SUFFIX)?;
-            self.aborted.extend(AbortedTransaction::decode(&bytes));
-        }
         let end = checked_from.unwrap_or(self.log_end_offset());
-        let start = self.log_start_offset();
-        self.aborted.retain(|t| t.last_offset >= start && t.last_offset < end);
-        self.view.aborted.store(Arc::new(self.aborted.clone()));
+        let offsets = self.log_start_offset()..end;
+        self.aborted.load(segments.iter().filter(is_trusted), &offsets)?;
+        self.aborted.publish(&self.view);
         Ok(())
     }
 
     /// Writes the transaction indexes of the segments from the one that holds `from` on, as a
     /// whole.
     pub(crate) fn save_aborted(&mut self, from: Offset) -> Result<(), LogError> {
-        let segments = Arc::clone(&self.view.segments.load());
-        let first =
-            segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
-        for (i, segment) in segments.iter().enumerate().skip(first) {
-            let next = segments.get(i + 1).map_or(Offset(i64::MAX), |next| next.base_offset);
-            let is_here =
-                |t: &&AbortedTransaction| (segment.base_offset..next).contains(&t.last_offset);
-            let bytes: Vec<u8> =
-                self.aborted.iter().filter(is_here).flat_map(|t| t.to_bytes()).collect();
-            let path = segment.path(TRANSACTION_INDEX_SUFFIX);
-            let is_there = self.disk.file_len(&path).map_err(LogError::io(&path))?.is_some();
-            if bytes.is_empty() && !is_there {
-                continue;
-            }
-            let write = || {
-                let file = self.disk.open(&path, OpenMode::Create)?;
-                // Never shorter than it was vouched to be: what is on the disk of it is the
-                // same before and after.
-                file.write_all_at(&[IoSlice::new(&bytes)], 0)?;
-                file.set_len(bytes.len() as u64)
-            };
-            write().map_err(LogError::growth(&path))?;
-            self.unsynced.path(path, Some(segment.base_offset));
-        }
-        Ok(())
+        let segments = self.view.segments.load();
+        self.aborted.save((&segments, from), &mut self.unsynced)
     }
 
-    pub(crate) fn snapshots(&self) -> Result<Vec<(Offset, PathBuf)>, LogError> {
-        let entries = self.disk.list(&self.dir).map_err(LogError::io(&self.dir))?;
-        let offset =
-            |name: &str| base_offset(name, SNAPSHOT_SUFFIX).map(|o| (o, self.dir.join(name)));
-        Ok(entries.iter().filter_map(|entry| offset(&entry.name)).collect())
+    pub(crate) fn snapshot_files(&self) -> SnapshotFiles<'_> {
+        SnapshotFiles { disk: self.disk.as_ref(), dir: &self.dir }
     }
 
     /// Removes snapshots of what is no more, and those that are neither at a segment's start nor
     /// the newest (Kafka: `ProducerStateManager.removeStraySnapshots`).
     pub(crate) fn remove_snapshots_after(&mut self, end: Offset) -> Result<(), LogError> {
-        self.last_snapshot = None;
+        self.snapshots.newest = None;
         let segments = Arc::clone(&self.view.segments.load());
         let is_at_segment = |offset| segments.iter().any(|s| s.base_offset == offset);
-        let snapshots = self.snapshots()?;
+        let snapshots = self.snapshot_files().list()?;
         let newest = snapshots.iter().map(|(offset, _)| *offset).filter(|o| *o <= end).max();
         for (offset, path) in snapshots {
             let is_marked = self.mark.is_some_and(|mark| mark.snapshot == Some(offset));
             if Some(offset) == newest || (offset <= end && is_at_segment(offset)) || is_marked {
-                self.last_snapshot = Some(offset);
+                self.snapshots.newest = Some(offset);
             } else {
-                self.disk.remove_file(&path).map_err(LogError::io(&path))?;
+                self.snapshot_files().remove(&path)?;
             }
         }
         Ok(())
@@ -108,18 +72,16 @@ impl Log {
         let mut from = first.unwrap_or(self.log_start_offset());
         self.producers = ProducerState::default();
         let newest_believed = checked_from.unwrap_or(self.log_end_offset());
-        self.last_snapshot = self.last_snapshot.filter(|offset| *offset <= newest_believed);
-        for (offset, path) in self.snapshots()?.into_iter().rev() {
+        self.snapshots.newest = self.snapshots.newest.filter(|offset| *offset <= newest_believed);
+        for (offset, path) in self.snapshot_files().list()?.into_iter().rev() {
             if offset > newest_believed {
                 // Of batches that may have been lost, or of another life before them: it is written
                 // anew when its time comes.
-                self.disk.remove_file(&path).map_err(LogError::io(&path))?;
+                self.snapshot_files().remove(&path)?;
                 continue;
             }
-            self.last_snapshot = Some(offset);
-            let bytes = durable::read(self.disk.as_ref(), &path, SNAPSHOT_BYTES_MAX)
-                .map_err(LogError::io(&path))?;
-            match decode_snapshot(&bytes.unwrap_or_default()) {
+            self.snapshots.newest = Some(offset);
+            match self.snapshot_files().read(&path)? {
                 Ok(state) => {
                     self.producers = state;
                     from = offset;
@@ -127,20 +89,20 @@ impl Log {
                 }
                 Err(error) => {
                     tracing::warn!(file = %path.display(), %error, "producers are replayed from further back");
-                    self.disk.remove_file(&path).map_err(LogError::io(&path))?;
-                    if self.last_snapshot == Some(offset) {
-                        self.last_snapshot = None;
+                    self.snapshot_files().remove(&path)?;
+                    if self.snapshots.newest == Some(offset) {
+                        self.snapshots.newest = None;
                     }
                 }
             }
         }
-        self.view.forget_undecided();
+        self.view.undecided.clear();
         if from < self.log_end_offset() {
             self.replay_producers(from, checked_from)?;
         }
         if let Some(base) = checked_from {
             self.save_aborted(base)?;
-            self.view.aborted.store(Arc::new(self.aborted.clone()));
+            self.aborted.publish(&self.view);
         }
         self.publish_first_unstable();
         Ok(())
@@ -151,10 +113,10 @@ impl Log {
     pub(crate) fn missing_snapshot_at(&self, start: Offset) -> Result<Option<PathBuf>, LogError> {
         let mut producers = ProducerState::default();
         let mut from = Offset(-1);
-        for (offset, path) in self.snapshots()?.into_iter().rev().filter(|(o, _)| *o <= start) {
-            let bytes = durable::read(self.disk.as_ref(), &path, SNAPSHOT_BYTES_MAX)
-                .map_err(LogError::io(&path))?;
-            if let Ok(state) = decode_snapshot(&bytes.unwrap_or_default()) {
+        for (offset, path) in
+            self.snapshot_files().list()?.into_iter().rev().filter(|(o, _)| *o <= start)
+        {
+            if let Ok(state) = self.snapshot_files().read(&path)? {
                 if offset == start {
                     return Ok(None);
                 }
@@ -175,7 +137,7 @@ impl Log {
                 }
             }
         }
-        self.write_snapshot(start, &producers).map(Some)
+        self.snapshot_files().write(start, &producers).map(Some)
     }
 
     fn replay_producers(
@@ -218,7 +180,7 @@ impl Log {
             return;
         };
         if let Some(first_offset) = self.producers.open_transaction(producer.id) {
-            self.view.decide_at(first_offset, header.base_offset);
+            self.view.undecided.add(first_offset, header.base_offset);
         }
         let aborted = self.producers.on_marker(header, marker);
         let is_kept = header.base_offset >= self.log_start_offset();

@@ -19,13 +19,13 @@ use std::sync::Arc;
 use klamm_model::{Offset, Timestamp};
 use klamm_records::{BatchHeader, BatchView};
 
-use crate::append::FollowError;
+use crate::appended::FollowError;
 use crate::compaction::CompactionState;
 use crate::error::LogError;
 use crate::log::Log;
 use crate::segment::Segment;
-use crate::sync::renamed;
-use crate::view::{AtLeastOne, Limits, LogView, ReadError};
+use crate::view::LogView;
+use crate::view::read::{AtLeastOne, Limits, ReadError};
 
 /// Read at once.
 const CHUNK_BYTES: u32 = 1024 * 1024;
@@ -190,11 +190,8 @@ impl Log {
         assert!(!self.is_asleep, "a log that was copied is open");
         // Producers of which no batch is left are known here only.
         copy.producers.clone_from(&self.producers);
-        let replaced = copy.last_snapshot.take();
-        copy.take_snapshot(copy.log_end_offset())?;
-        if replaced != copy.last_snapshot {
-            copy.stray_snapshots.extend(replaced);
-        }
+        let replaced = copy.snapshots.newest.take();
+        copy.replace_snapshot(replaced)?;
         copy.disk.rename(&copy.dir, dir).map_err(LogError::io(&copy.dir))?;
         let placeholder = Self::unopened(&copy.disk, dir, copy.config.clone());
         let next = std::mem::replace(copy, placeholder).moved_to(dir);
@@ -210,12 +207,10 @@ impl Log {
         let old = self.view.segments.load_full();
         let segments: Vec<Arc<Segment>> =
             old.iter().map(|segment| Arc::new(segment.renamed(dir))).collect();
-        self.active = Arc::clone(segments.last().expect("a log has an active segment"));
+        self.active.segment = Arc::clone(segments.last().expect("a log has an active segment"));
         self.view.segments.store(Arc::new(segments));
         self.unsynced.rename(&from, dir);
-        for pending in &mut self.pending_deletions {
-            pending.files.iter_mut().for_each(|file| *file = renamed(file, &from, dir));
-        }
+        self.deletions.rename(&from, dir);
         self.note_new_dir();
         self
     }

@@ -9,13 +9,14 @@ use crate::error::LogError;
 use crate::log::Log;
 use crate::mark::{RecoveryMark, SAVE_EVERY_BYTES};
 use crate::names::{SNAPSHOT_SUFFIX, segment_file};
+use crate::seeded_bugs::{SeededBug, is_seeded};
 use crate::segment::SaveIndexes;
 
 impl Log {
     /// Whether so much was appended that the next start should not read it.
     #[must_use]
     pub fn is_save_due(&self) -> bool {
-        self.active_size.saturating_sub(self.saved_at) >= SAVE_EVERY_BYTES
+        self.active.unsaved_bytes() >= SAVE_EVERY_BYTES
     }
 
     /// What the next checkpoint should vouch for is to be synced first: index entries and producers
@@ -28,7 +29,7 @@ impl Log {
         if self.failed {
             return Ok(false);
         }
-        if self.active_size.saturating_sub(self.saved_at) >= worth_bytes.max(1) {
+        if self.active.unsaved_bytes() >= worth_bytes.max(1) {
             self.save_for_restart()?;
         }
         let is_behind = self.view.synced_offset() < self.log_end_offset();
@@ -46,35 +47,54 @@ impl Log {
     }
 
     fn save_files(&mut self) -> Result<(), LogError> {
-        let active = Arc::clone(&self.active);
+        let active = Arc::clone(&self.active.segment);
         active.save_indexes(SaveIndexes::New)?;
         self.note_indexes(&active);
         self.complete_transaction_index()?;
         self.note_transaction_index(&active);
-        let replaced = self.last_snapshot;
-        self.take_snapshot(self.log_end_offset())?;
-        if replaced != self.last_snapshot {
-            self.stray_snapshots.extend(replaced);
-        }
+        self.replace_snapshot(self.snapshots.newest)?;
         self.unsynced.dir(self.dir.clone());
-        self.saved_at = self.active_size;
+        self.active.on_saved_at(self.active.written);
+        Ok(())
+    }
+
+    /// Writes the producers as of the end of the log; a mark may still need the snapshot that this
+    /// replaces.
+    pub(crate) fn replace_snapshot(&mut self, replaced: Option<Offset>) -> Result<(), LogError> {
+        self.take_snapshot(self.log_end_offset())?;
+        self.snapshots.on_replaced(replaced);
+        Ok(())
+    }
+
+    /// Writes the producers as of `offset`, which is the end of the log.
+    pub(crate) fn take_snapshot(&mut self, offset: Offset) -> Result<(), LogError> {
+        if self.snapshots.newest == Some(offset) {
+            return Ok(());
+        }
+        let path = self.snapshot_files().write(offset, &self.producers)?;
+        if !is_seeded(SeededBug::SnapshotNotSynced) {
+            self.unsynced.path(path, Some(offset));
+        }
+        self.snapshots.newest = Some(offset);
         Ok(())
     }
 
     /// What a ticket for everything up to the end vouches for.
     pub(crate) fn mark_at(&self, end: Offset) -> Option<RecoveryMark> {
-        if self.epochs_lack_from.is_some() || self.lacks_aborted {
+        if self.epochs_lack_from.is_some() || self.aborted.is_file_behind() {
             return None;
         }
-        let indexes = self.active.indexes.read().expect("no holder of this lock can panic");
-        let indexes = indexes.as_ref()?;
+        let (index_entries, time_entries) = self
+            .active
+            .segment
+            .with_indexes(|indexes| (indexes.offsets_saved, indexes.times_saved))?;
         Some(RecoveryMark {
             offset: end,
-            segment_base: self.active.base_offset,
-            position: self.active_size,
-            index_entries: indexes.offsets_saved,
-            time_entries: indexes.times_saved,
-            snapshot: self.last_snapshot.filter(|offset| *offset <= end),
+            segment_base: self.active.segment.base_offset,
+            position: self.active.written,
+            index_entries,
+            time_entries,
+            snapshot: self.snapshots.newest.filter(|offset| *offset <= end),
         })
     }
 
@@ -98,11 +118,8 @@ impl Log {
         let segments = Arc::clone(&self.view.segments.load());
         let is_at_segment = |offset| segments.iter().any(|s| s.base_offset == offset);
         let Some(snapshot) = mark.snapshot else { return Ok(()) };
-        let strays = std::mem::take(&mut self.stray_snapshots);
-        for offset in strays {
-            if offset >= snapshot {
-                self.stray_snapshots.push(offset);
-            } else if !is_at_segment(offset) {
+        for offset in self.snapshots.take_strays_before(snapshot) {
+            if !is_at_segment(offset) {
                 self.unsynced.forget_segment(offset);
                 let path = self.dir.join(segment_file(offset, SNAPSHOT_SUFFIX));
                 crate::listing::remove(self.disk.as_ref(), &path)?;

@@ -5,98 +5,28 @@
 //! waits for room in the socket or a request may not start yet, nothing is read: a client that
 //! does not read its answers stops itself.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use klamm_env::net::Socket;
-use klamm_env::{FileSlice, Moment, task};
+use klamm_env::{FileSlice, task};
 
-use crate::frames::{FrameError, Front, LargeFrame, SMALL_FRAME_BYTES_MAX, front};
+use crate::frames::{Front, LargeFrame, SMALL_FRAME_BYTES_MAX, front};
+use crate::in_flight::{InFlight, Kept, State};
 use crate::outbox::Outbox;
 use crate::permits::MemoryPermit;
 use crate::reply::{Call, FRAME_LEN_BYTES, Reply};
-use crate::worker::WorkerShared;
+use crate::tag::{Closing, End, Tag};
+use crate::worker_shared::WorkerShared;
 use crate::{NetworkStats, Session};
 
 /// After a large frame, the first read asks for little more than a length: the body is then read
 /// straight into its own buffer instead of through the scratch buffer.
 const PROBE_BYTES: usize = 512;
-
-/// Why a connection ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The other side closed it.
-    Peer,
-    /// We closed it in order: shutdown, or idle for too long.
-    Told,
-    /// The session asked for it.
-    Session(String),
-    /// The other side sent what is no frame.
-    Frame(FrameError),
-    /// The socket or a file failed.
-    Io(io::Error),
-}
-
-impl From<io::Error> for End {
-    fn from(e: io::Error) -> Self {
-        Self::Io(e)
-    }
-}
-
-/// Whether a connection was asked to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Closing {
-    No,
-    /// After the requests that it has started are answered.
-    AfterWork,
-    /// At once, also when the other side does not take its answers.
-    Now,
-}
-
-/// What the worker knows of a connection without asking it.
-#[derive(Debug)]
-pub(crate) struct Tag {
-    pub(crate) active_at: Cell<Moment>,
-    pub(crate) requests_in_flight: Cell<usize>,
-    closing: Cell<Closing>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Tag {
-    pub(crate) fn new(now: Moment) -> Rc<Self> {
-        Rc::new(Self {
-            active_at: Cell::new(now),
-            requests_in_flight: Cell::new(0),
-            closing: Cell::new(Closing::No),
-            waker: RefCell::new(None),
-        })
-    }
-
-    /// Asks the connection to end.
-    pub(crate) fn close(&self, how: Closing) {
-        self.closing.set(how);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-struct InFlight {
-    state: State,
-    pipelined: bool,
-    _permit: MemoryPermit,
-}
-
-enum State {
-    Waiting(Pin<Box<dyn Future<Output = Reply>>>),
-    Done(Reply),
-}
 
 pub(crate) struct Connection {
     socket: Socket,
@@ -108,7 +38,7 @@ pub(crate) struct Connection {
     large: Option<LargeFrame>,
     large_permit: Option<MemoryPermit>,
     expects_large: bool,
-    in_flight: VecDeque<InFlight>,
+    in_flight: InFlight,
     outbox: Outbox,
     warming: Option<Pin<Box<dyn Future<Output = ()>>>>,
     peer_closed: bool,
@@ -130,7 +60,7 @@ impl Connection {
             large: None,
             large_permit: None,
             expects_large: false,
-            in_flight: VecDeque::new(),
+            in_flight: InFlight::default(),
             outbox: Outbox::default(),
             warming: None,
             peer_closed: false,
@@ -140,7 +70,7 @@ impl Connection {
     /// Moves bytes until nothing moves.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if self.tag.closing.get() == Closing::Now {
+            if self.tag.closing() == Closing::Now {
                 return Poll::Ready(End::Told);
             }
             if let Err(end) = self.collect_replies(cx) {
@@ -151,7 +81,7 @@ impl Connection {
                 Poll::Ready(Err(e)) => return Poll::Ready(End::Io(e)),
                 Poll::Pending => return self.park(cx),
             }
-            if self.in_flight.is_empty() && self.tag.closing.get() == Closing::AfterWork {
+            if self.in_flight.is_empty() && self.tag.closing() == Closing::AfterWork {
                 return Poll::Ready(End::Told);
             }
             match self.start_carried(cx) {
@@ -183,27 +113,14 @@ impl Connection {
 
     fn park(&self, cx: &Context<'_>) -> Poll<End> {
         self.tag.requests_in_flight.set(self.in_flight.len());
-        let mut waker = self.tag.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
+        self.tag.wake_by(cx);
         Poll::Pending
     }
 
     /// Asks every waiting request and moves the finished ones at the front to the outbox.
     fn collect_replies(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        for request in &mut self.in_flight {
-            if let State::Waiting(future) = &mut request.state
-                && let Poll::Ready(reply) = future.as_mut().poll(cx)
-            {
-                request.state = State::Done(reply);
-            }
-        }
-        while let Some(InFlight { state: State::Done(_), .. }) = self.in_flight.front() {
-            let Some(InFlight { state: State::Done(reply), .. }) = self.in_flight.pop_front()
-            else {
-                unreachable!("the front was just seen to be done");
-            };
+        self.in_flight.poll(cx);
+        while let Some(reply) = self.in_flight.pop_done() {
             self.answer(reply)?;
         }
         Ok(())
@@ -256,15 +173,15 @@ impl Connection {
 
     fn may_read(&self) -> bool {
         !self.peer_closed
-            && self.tag.closing.get() == Closing::No
+            && self.tag.closing() == Closing::No
             && self.in_flight.len() < self.worker.options.requests_in_flight_max
-            && self.in_flight.iter().all(|request| request.pipelined)
+            && self.in_flight.are_pipelined()
     }
 
     fn may_start(&self, frame: &[u8]) -> bool {
         self.in_flight.is_empty()
             || (self.in_flight.len() < self.worker.options.requests_in_flight_max
-                && self.in_flight.iter().all(|request| request.pipelined)
+                && self.in_flight.are_pipelined()
                 && self.session.is_pipelined(frame))
     }
 
@@ -396,37 +313,21 @@ impl Connection {
         frame: Bytes,
         permit: MemoryPermit,
     ) -> Result<(), End> {
-        let pipelined = self.session.is_pipelined(&frame);
-        let mut future = match self.session.call(frame) {
-            Call::Now(reply) if self.in_flight.is_empty() => return self.answer(reply),
-            Call::Now(reply) => {
-                self.in_flight.push_back(InFlight {
-                    state: State::Done(reply),
-                    pipelined,
-                    _permit: permit,
-                });
-                return Ok(());
-            }
-            Call::Later(future) => future,
+        let kept = Kept { pipelined: self.session.is_pipelined(&frame), permit };
+        let reply = match self.session.call(frame) {
+            Call::Now(reply) => reply,
+            Call::Later(mut future) => match future.as_mut().poll(cx) {
+                Poll::Ready(reply) => reply,
+                Poll::Pending => {
+                    self.in_flight.push(State::Waiting(future), kept);
+                    return Ok(());
+                }
+            },
         };
-        match future.as_mut().poll(cx) {
-            Poll::Ready(reply) if self.in_flight.is_empty() => self.answer(reply),
-            Poll::Ready(reply) => {
-                self.in_flight.push_back(InFlight {
-                    state: State::Done(reply),
-                    pipelined,
-                    _permit: permit,
-                });
-                Ok(())
-            }
-            Poll::Pending => {
-                self.in_flight.push_back(InFlight {
-                    state: State::Waiting(future),
-                    pipelined,
-                    _permit: permit,
-                });
-                Ok(())
-            }
+        if self.in_flight.is_empty() {
+            return self.answer(reply);
         }
+        self.in_flight.push(State::Done(reply), kept);
+        Ok(())
     }
 }

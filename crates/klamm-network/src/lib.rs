@@ -7,17 +7,23 @@
 
 mod connection;
 mod frames;
+mod in_flight;
+mod options;
 mod outbox;
 mod permits;
 mod pool;
 mod reply;
 mod server;
+mod slots;
 mod stats;
+mod tag;
 mod worker;
+mod worker_shared;
 
+pub use options::{NetworkOptions, StopGrace};
 pub use permits::{MemoryPermit, MemoryPermits};
 pub use reply::{Call, FRAME_LEN_BYTES, Reply, Response};
-pub use server::{Network, NetworkOptions, ServiceFactory, StopGrace};
+pub use server::{Network, ServiceFactory};
 pub use stats::{NetworkStats, NetworkStatsSnapshot};
 
 use std::net::SocketAddr;

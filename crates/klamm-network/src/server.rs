@@ -11,9 +11,12 @@ use klamm_env::net::{BoundListener, Listener};
 use klamm_env::{Clock, task};
 use tokio::sync::{mpsc, watch};
 
+use crate::options::NetworkOptions;
 use crate::permits::MemoryPermits;
 use crate::pool::FramePool;
-use crate::worker::{self, Delivery, Slots, WorkerShared};
+use crate::slots::Slots;
+use crate::worker::{self, Delivery};
+use crate::worker_shared::{WorkerShared, new_scratch};
 use crate::{NetworkStats, Service};
 
 /// Accepted connections that may wait for their worker; more are refused.
@@ -23,33 +26,6 @@ const DELIVERIES_MAX: usize = 1024;
 const WHOLE_FRAMES_SHARE: usize = 4;
 /// Pause of a listener after `accept` failed, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long connections may take to end when the node stops.
-#[derive(Debug, Clone, Copy)]
-pub struct StopGrace(pub Duration);
-
-/// Bounds and sizes of the network layer.
-#[derive(Debug, Clone)]
-pub struct NetworkOptions {
-    /// Names of the listeners, in the order in which they are given to [`Network::start`].
-    pub listeners: Vec<String>,
-    /// Worker threads (`num.network.threads`), at least 1.
-    pub workers: usize,
-    /// Largest frame (`socket.request.max.bytes`).
-    pub frame_bytes_max: usize,
-    /// Bytes of all requests that are read or handled at once (`queued.max.request.bytes`).
-    pub request_bytes_max: usize,
-    /// Pipelined requests of one connection that may be unanswered.
-    pub requests_in_flight_max: usize,
-    /// Connections at once (`max.connections`).
-    pub connections_max: usize,
-    /// Connections at once from one address (`max.connections.per.ip`).
-    pub connections_per_ip_max: usize,
-    /// A connection without requests for this long is closed (`connections.max.idle.ms`).
-    pub idle_max: Duration,
-    /// Patience at the stop.
-    pub stop_grace: StopGrace,
-}
 
 /// Makes a worker's service, on the worker's thread.
 pub type ServiceFactory = Arc<dyn Fn(usize) -> Box<dyn Service> + Send + Sync>;
@@ -111,7 +87,7 @@ impl Network {
                     whole_permits,
                     pool,
                     clock,
-                    scratch: worker::new_scratch(),
+                    scratch: new_scratch(),
                 });
                 let main = async move {
                     if let Some(door) = door {

@@ -3,39 +3,21 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use klamm_env::net::AcceptedSocket;
-use klamm_env::{Clock, Moment, task};
+use klamm_env::{Moment, task};
 use tokio::sync::{mpsc, watch};
 
-use crate::connection::{Closing, Connection, End, Tag};
-use crate::permits::MemoryPermits;
-use crate::pool::FramePool;
-use crate::server::NetworkOptions;
+use crate::connection::Connection;
+use crate::slots::Slot;
+use crate::tag::{Closing, End, Tag};
+use crate::worker_shared::WorkerShared;
 use crate::{NetworkStats, Peer, Service};
 
-/// Bytes that one read can take; shared by all connections of the worker.
-const SCRATCH_BYTES: usize = 64 * 1024;
 /// Shortest pause between two looks for idle connections.
 const SWEEP_PAUSE_MIN: Duration = Duration::from_millis(500);
-
-/// What a worker's connections share.
-pub(crate) struct WorkerShared {
-    pub(crate) options: Arc<NetworkOptions>,
-    pub(crate) stats: Arc<NetworkStats>,
-    /// Of frames whose bytes are still on their way, until they are handled.
-    pub(crate) permits: MemoryPermits,
-    /// Of frames that were whole when they were seen: a promise of bytes that never come must
-    /// not stop those that did.
-    pub(crate) whole_permits: MemoryPermits,
-    pub(crate) pool: FramePool,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) scratch: RefCell<Vec<u8>>,
-}
 
 /// A connection on its way to its worker.
 pub(crate) struct Delivery {
@@ -44,50 +26,6 @@ pub(crate) struct Delivery {
     pub(crate) listener_index: usize,
     pub(crate) connection_id: u64,
     pub(crate) slot: Slot,
-}
-
-/// A place among the connections that may be open; freed when dropped.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) slots: Arc<Slots>,
-    pub(crate) ip: IpAddr,
-}
-
-/// Counts connections, in all and by address.
-#[derive(Debug, Default)]
-pub(crate) struct Slots {
-    open: Mutex<HashMap<IpAddr, usize>>,
-}
-
-impl Slots {
-    /// A place for `ip`; `None` if a cap is reached.
-    pub(crate) fn take(self: &Arc<Self>, ip: IpAddr, options: &NetworkOptions) -> Option<Slot> {
-        let mut open = self.open.lock().expect("no holder of this lock can panic");
-        let total: usize = open.values().sum();
-        let of_ip = open.get(&ip).copied().unwrap_or(0);
-        if total >= options.connections_max || of_ip >= options.connections_per_ip_max {
-            return None;
-        }
-        *open.entry(ip).or_default() += 1;
-        Some(Slot { slots: Arc::clone(self), ip })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut open = self.slots.open.lock().expect("no holder of this lock can panic");
-        if let Some(n) = open.get_mut(&self.ip) {
-            *n -= 1;
-            if *n == 0 {
-                open.remove(&self.ip);
-            }
-        }
-    }
-}
-
-/// The buffer that all connections of a worker read into.
-pub(crate) fn new_scratch() -> RefCell<Vec<u8>> {
-    RefCell::new(vec![0; SCRATCH_BYTES])
 }
 
 type Tags = Rc<RefCell<HashMap<u64, Rc<Tag>>>>;

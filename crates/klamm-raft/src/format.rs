@@ -4,28 +4,27 @@
 //! records of the cluster; the metadata directory of a quorum whose voters are in its log gets a
 //! first snapshot with the voters (KIP-853). Never touches a directory that is formatted.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use klamm_env::{Disk, Env};
 use klamm_log::{LogDir, MetaProperties, names};
-use klamm_metadata::features::{FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION};
-use klamm_metadata::{ConfigResource, MetadataVersion, VersionedRecord, bootstrap_records};
+use klamm_metadata::MetadataVersion;
+use klamm_metadata::features::{Feature, KRAFT_VERSION};
 use klamm_model::{LeaderEpoch, METADATA_TOPIC, NodeId, Timestamp, Uuid};
-use klamm_persisted::metadata::{
-    BeginTransactionRecord, ConfigRecord, EndTransactionRecord, FeatureLevelRecord, MetadataRecord,
-};
 
 use crate::files::WrittenFiles;
 use crate::snapshot::{self, Contents};
 use crate::{RaftError, SnapshotId, Voter, VoterEndpoint};
 
+mod bootstrap;
+mod error;
 mod scram;
 
+pub(crate) use bootstrap::activation_records;
+use bootstrap::{BOOTSTRAP_CHECKPOINT, FirstRecords, bootstrap_file};
+pub use error::FormatError;
 pub use scram::{ScramCredential, scram_record};
 
-const BOOTSTRAP_CHECKPOINT: &str = "bootstrap.checkpoint";
 const META_PROPERTIES: &str = "meta.properties";
 
 /// Who votes in the new cluster's quorum.
@@ -73,62 +72,6 @@ pub struct FormatReport {
     pub skipped: Vec<PathBuf>,
 }
 
-/// Why nothing was formatted.
-#[derive(Debug)]
-pub enum FormatError {
-    /// Directories are in use already.
-    AlreadyFormatted(Vec<PathBuf>),
-    /// A formatted directory belongs to another cluster or node.
-    Foreign {
-        /// The directory.
-        path: PathBuf,
-        /// What it says.
-        what: String,
-    },
-    /// A feature or a level that cannot be.
-    Feature {
-        /// Its name.
-        name: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// The voters cannot be.
-    Voters(String),
-    /// A user cannot be.
-    Scram(String),
-    /// The cluster id is not usable.
-    ClusterId(String),
-    /// The disk failed.
-    Disk(RaftError),
-}
-
-impl fmt::Display for FormatError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AlreadyFormatted(paths) => {
-                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-                write!(
-                    f,
-                    "already formatted: {}; use --ignore-formatted to format only the others",
-                    paths.join(", ")
-                )
-            }
-            Self::Foreign { path, what } => write!(f, "{}: {what}", path.display()),
-            Self::Feature { name, what } => write!(f, "feature {name}: {what}"),
-            Self::Voters(what) | Self::Scram(what) | Self::ClusterId(what) => f.write_str(what),
-            Self::Disk(error) => fmt::Display::fmt(error, f),
-        }
-    }
-}
-
-impl std::error::Error for FormatError {}
-
-impl From<RaftError> for FormatError {
-    fn from(error: RaftError) -> Self {
-        Self::Disk(error)
-    }
-}
-
 /// Formats the directories that are not formatted yet. Everything is written, then synced once.
 ///
 /// # Errors
@@ -141,7 +84,12 @@ pub fn format(env: &Env, format: &Format) -> Result<FormatReport, FormatError> {
         let what = format!("'{}' is no cluster id", format.cluster_id.escape_default());
         return Err(FormatError::ClusterId(what));
     }
-    let bootstrap = bootstrap_file(format, wall)?;
+    let first = FirstRecords {
+        metadata_version: format.metadata_version,
+        features: &format.features,
+        scram: &format.scram,
+    };
+    let bootstrap = bootstrap_file(first, wall)?;
     let (fresh, skipped) = split(disk, format)?;
     let voters = checked_voters(format)?;
     let mut report = FormatReport { formatted: Vec::new(), skipped };
@@ -284,109 +232,4 @@ fn with_directory(voters: &[Voter], node_id: NodeId, directory_id: Uuid) -> Vec<
         voter.directory_id = Some(directory_id);
     }
     voters
-}
-
-/// The bytes of `bootstrap.checkpoint`.
-fn bootstrap_file(format: &Format, wall: Timestamp) -> Result<Vec<u8>, FormatError> {
-    let version = format.metadata_version;
-    let mut records = bootstrap_records(version);
-    for (name, level) in &format.features {
-        override_feature(&mut records, (name, *level), version)?;
-    }
-    if !format.scram.is_empty() && !version.has_scram() {
-        return Err(FormatError::Scram(format!("metadata version {version} has no SCRAM users")));
-    }
-    for credential in &format.scram {
-        let record = scram_record(credential).map_err(FormatError::Scram)?;
-        records.push(VersionedRecord::new(record, version));
-    }
-    let frames: Result<Vec<Bytes>, _> = records.iter().map(VersionedRecord::to_frame).collect();
-    let refuse = |e: klamm_codec::EncodeError| FormatError::Feature {
-        name: METADATA_VERSION.to_owned(),
-        what: e.to_string(),
-    };
-    let frames = frames.map_err(refuse)?;
-    let contents = Contents {
-        epoch: LeaderEpoch(0),
-        last_timestamp: Timestamp(0),
-        voters: None,
-        frames: &frames,
-        wall,
-    };
-    snapshot::encode(&contents).map_err(refuse)
-}
-
-fn override_feature(
-    records: &mut Vec<VersionedRecord>,
-    (name, level): (&str, i16),
-    version: MetadataVersion,
-) -> Result<(), FormatError> {
-    let refuse = |what: String| Err(FormatError::Feature { name: name.to_owned(), what });
-    if name == METADATA_VERSION && level == version.level() {
-        return Ok(());
-    }
-    let Some(feature) = Feature::named(name) else {
-        let known: Vec<_> = FEATURES.iter().map(|feature| feature.name).collect();
-        return refuse(format!("unknown; there are {METADATA_VERSION}, {}", known.join(", ")));
-    };
-    if !feature.supported().contains(&level) || !feature.allows(level, version) {
-        let (min, max) =
-            (feature.supported().start().to_owned(), feature.supported().end().to_owned());
-        return refuse(format!(
-            "level {level} is not possible with metadata version {version}; levels are {min} to {max}"
-        ));
-    }
-    // kraft.version is told by control records.
-    if name == KRAFT_VERSION {
-        return Ok(());
-    }
-    let is_same = |record: &VersionedRecord| matches!(&record.record, MetadataRecord::FeatureLevel(r) if r.name == *name);
-    records.retain(|record| !is_same(record));
-    if level > 0 {
-        let record = FeatureLevelRecord { name: name.into(), feature_level: level };
-        records.push(VersionedRecord::new(record, version));
-    }
-    Ok(())
-}
-
-/// The first records of a cluster's log: what `bootstrap.checkpoint` says, as one transaction
-/// where the version has them (Kafka: `ActivationRecordsGenerator`).
-pub(crate) fn activation_records(
-    disk: &dyn Disk,
-    log_dir: &Path,
-) -> Result<Vec<VersionedRecord>, RaftError> {
-    let path = log_dir.join(BOOTSTRAP_CHECKPOINT);
-    let mut records = match snapshot::read_file(disk, &path)? {
-        Some(replay) => replay
-            .loader
-            .image()
-            .to_records()
-            .map_err(|e| RaftError::damaged(&path, e.to_string()))?,
-        None => bootstrap_records(MetadataVersion::LATEST_STABLE),
-    };
-    let mut image = crate::replay::Replay::new();
-    for record in &records {
-        let replayed = image.loader.replay(&record.record);
-        replayed.map_err(|e| RaftError::damaged(&path, e.to_string()))?;
-    }
-    let features = &image.loader.image().features;
-    let version = features.metadata_version;
-    // With eligible leader replicas min.insync.replicas is the cluster's, so that all nodes
-    // agree on it (KIP-966).
-    if features.has_eligible_leader_replicas() {
-        let all_brokers = ConfigResource::broker("");
-        let record = ConfigRecord {
-            resource_type: all_brokers.resource_type,
-            resource_name: all_brokers.name,
-            name: "min.insync.replicas".into(),
-            value: Some("1".into()),
-        };
-        records.push(VersionedRecord::new(record, version));
-    }
-    if version.has_transactions() {
-        let begin = BeginTransactionRecord { name: Some("Bootstrap records".into()) };
-        records.insert(0, VersionedRecord::new(begin, version));
-        records.push(VersionedRecord::new(EndTransactionRecord {}, version));
-    }
-    Ok(records)
 }

@@ -1,6 +1,8 @@
 //! The metadata log of a quorum of one: opened, led, appended to, snapshotted.
 
 mod load;
+mod options;
+mod snapshots;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use klamm_env::Disk;
 use klamm_log::{Log, Origin, names};
 use klamm_metadata::{MetadataImage, Provenance};
-use klamm_model::{LeaderEpoch, METADATA_TOPIC, NodeId, Offset, Timestamp, Uuid};
+use klamm_model::{LeaderEpoch, METADATA_TOPIC, NodeId, Offset, Timestamp};
 use klamm_records::{ControlRecordType, ValidBatch};
 
 use crate::batch::{self, BATCH_BYTES_MAX, Place, RECORD_OVERHEAD_BYTES};
@@ -17,40 +19,11 @@ use crate::core::{self, Known};
 use crate::format::activation_records;
 use crate::quorum_state::StateVersion;
 use crate::replay::Replay;
-use crate::snapshot::{self, Contents, SnapshotFile};
+use crate::snapshot::{self, Contents};
 use crate::{QuorumState, RaftError, SnapshotId, Voter};
 
-/// When snapshots are written and how long they and the log are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SnapshotRules {
-    /// Bytes of records between two snapshots.
-    pub bytes_between: u64,
-    /// Longest time between two snapshots if there are new records; `None`: any.
-    pub interval_ms: Option<u64>,
-    /// Most bytes of snapshots and log that are kept; `None`: all.
-    pub retention_bytes: Option<u64>,
-    /// Longest time that a superseded snapshot is kept; `None`: for ever.
-    pub retention_ms: Option<i64>,
-}
-
-/// What a node's configuration says about its metadata log.
-#[derive(Debug, Clone)]
-pub struct QuorumOptions {
-    /// This node.
-    pub node_id: NodeId,
-    /// The directory that holds the metadata log's directory.
-    pub log_dir: PathBuf,
-    /// Its id.
-    pub directory_id: Uuid,
-    /// The fixed voters (`controller.quorum.voters`); ignored once the log names voters.
-    pub fixed_voters: Vec<Voter>,
-    /// Snapshots.
-    pub snapshots: SnapshotRules,
-    /// Size at which the log begins a new file.
-    pub segment_bytes: u64,
-    /// Age at which the log begins a new file.
-    pub segment_ms: u64,
-}
+pub use options::{QuorumOptions, SnapshotRules};
+use snapshots::Snapshots;
 
 /// A quorum that this node leads, and what its log says.
 #[derive(Debug)]
@@ -75,19 +48,9 @@ pub struct Quorum {
     voters: Vec<Voter>,
     /// Whether the voters are in the log (kraft.version 1) and so in every snapshot.
     has_voter_records: bool,
-    rules: SnapshotRules,
-    snapshots: Vec<Kept>,
-    bytes_since_snapshot: u64,
-    /// When the first record that is in no snapshot was appended.
-    unsaved_since: Option<Timestamp>,
+    snapshots: Snapshots,
     last_timestamp: Timestamp,
     is_closed: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Kept {
-    file: SnapshotFile,
-    since: Timestamp,
 }
 
 impl Quorum {
@@ -114,7 +77,8 @@ impl Quorum {
             state,
             last_epoch: provenance.epoch,
         })?;
-        let kept = |file| Kept { file, since: wall };
+        let rules = options.snapshots;
+        let snapshots = Snapshots::new(rules, found.snapshots, found.bytes_replayed, wall);
         let mut quorum = Self {
             disk: Arc::clone(disk),
             dir,
@@ -123,10 +87,7 @@ impl Quorum {
             epoch,
             voters,
             has_voter_records: found.replay.kraft_version >= 1,
-            rules: options.snapshots,
-            snapshots: found.snapshots.into_iter().map(kept).collect(),
-            bytes_since_snapshot: found.bytes_replayed,
-            unsaved_since: (found.bytes_replayed > 0).then_some(wall),
+            snapshots,
             last_timestamp: provenance.append_time,
             is_closed: false,
         };
@@ -194,8 +155,7 @@ impl Quorum {
             let error = std::io::Error::other(error.to_string());
             RaftError::Io { path: self.dir.clone(), error }
         })?;
-        self.bytes_since_snapshot += bytes.len() as u64;
-        self.unsaved_since.get_or_insert(wall);
+        self.snapshots.on_appended(bytes.len() as u64, wall);
         self.last_timestamp = wall;
         Ok(appended.last_offset)
     }
@@ -318,15 +278,13 @@ impl Quorum {
     /// Whether it is time for a snapshot.
     #[must_use]
     pub fn is_snapshot_due(&self, wall: Timestamp) -> bool {
-        let by_time = self.next_snapshot().is_some_and(|due| due <= wall);
-        !self.is_closed && (self.bytes_since_snapshot >= self.rules.bytes_between || by_time)
+        !self.is_closed && self.snapshots.is_due(wall)
     }
 
     /// When a snapshot is due by time; `None` if nothing is new or time does not matter.
     #[must_use]
     pub fn next_snapshot(&self) -> Option<Timestamp> {
-        let interval_ms = i64::try_from(self.rules.interval_ms?).unwrap_or(i64::MAX);
-        self.unsaved_since.map(|since| Timestamp(since.0.saturating_add(interval_ms)))
+        self.snapshots.next_due()
     }
 
     /// Writes a snapshot of `image`, which must be of all records appended so far, and drops what
@@ -344,9 +302,7 @@ impl Quorum {
             return Err(RaftError::StaleImage { image, log });
         }
         self.sync()?;
-        // Counted from here even if it fails: what fails now is not tried at every append.
-        self.bytes_since_snapshot = 0;
-        self.unsaved_since = Some(wall);
+        self.snapshots.begin(wall);
         let provenance = self.provenance();
         let refuse = |what: String| RaftError::Record { offset: provenance.next_offset, what };
         let records = image.to_records().map_err(|e| refuse(e.to_string()))?;
@@ -362,9 +318,7 @@ impl Quorum {
         let bytes = bytes.map_err(|e| refuse(e.to_string()))?;
         let file = snapshot::write(self.disk.as_ref(), &self.dir, provenance, &bytes)?;
         let id = file.id;
-        self.snapshots.retain(|kept| kept.file.id != id);
-        self.snapshots.push(Kept { file, since: wall });
-        self.unsaved_since = None;
+        self.snapshots.on_written(file, wall);
         self.clean(wall)?;
         Ok(id)
     }
@@ -372,22 +326,15 @@ impl Quorum {
     /// Drops the oldest snapshots, and the log below the oldest that stays (Kafka:
     /// `KafkaMetadataLog.maybeClean`).
     fn clean(&mut self, wall: Timestamp) -> Result<(), RaftError> {
-        while self.snapshots.len() > 1 {
-            let oldest = &self.snapshots[0];
-            let of_snapshots: u64 = self.snapshots.iter().map(|kept| kept.file.len).sum();
-            let bytes = of_snapshots + self.log.view().size_bytes();
-            let is_too_much = self.rules.retention_bytes.is_some_and(|max| bytes > max);
-            let age = wall.0.saturating_sub(oldest.since.0);
-            let is_too_old = self.rules.retention_ms.is_some_and(|max| age > max);
-            let is_of_formatting = oldest.file.id == SnapshotId::BOOTSTRAP;
-            if !is_too_much && !is_too_old && !is_of_formatting {
-                break;
-            }
-            let path = oldest.file.path.clone();
-            self.disk.remove_file(&path).map_err(RaftError::io(&path))?;
-            self.snapshots.remove(0);
+        while let Some((oldest, next)) =
+            self.snapshots.superfluous(wall, self.log.view().size_bytes())
+        {
+            let is_of_formatting = oldest.id == SnapshotId::BOOTSTRAP;
+            let start = next.id.end_offset;
+            self.disk.remove_file(&oldest.path).map_err(RaftError::io(&oldest.path))?;
+            self.snapshots.drop_oldest();
             if !is_of_formatting {
-                self.log.delete_records(self.snapshots[0].file.id.end_offset)?;
+                self.log.delete_records(start)?;
                 self.log.delete_old_segments(wall, self.high_watermark())?;
             }
         }

@@ -2,11 +2,12 @@
 
 use std::ops::Deref;
 
+use crate::batch_error::BatchError;
 use crate::checksum::crc32c;
-use crate::compression::Scratch;
-use crate::header::{BatchError, BatchHeader};
+use crate::header::BatchHeader;
 use crate::layout;
 use crate::record::{Records, RecordsError};
+use crate::scratch::Scratch;
 
 /// A whole batch in memory. Its length is consistent; its checksum is not looked at.
 #[derive(Debug, Clone, Copy)]

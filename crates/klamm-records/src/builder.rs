@@ -3,10 +3,12 @@
 use klamm_model::{LeaderEpoch, Offset, Timestamp};
 use klamm_stdx::varint;
 
+use crate::attributes::{Attributes, TimestampType};
 use crate::checksum::crc32c_of_two;
-use crate::compression::{Compression, CompressionError};
-use crate::control::ControlRecordType;
-use crate::header::{Attributes, BatchHeader, Producer, TimestampType};
+use crate::codec::CompressionError;
+use crate::compression::Compression;
+use crate::control_type::ControlRecordType;
+use crate::header::{BatchHeader, Producer};
 use crate::layout;
 
 /// What is true of a whole batch.

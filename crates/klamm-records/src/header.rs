@@ -1,109 +1,10 @@
 //! The 61 bytes before a batch's records, parsed and written. Knows nothing of what follows.
 
-use std::fmt;
-
 use klamm_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
-use crate::compression::Codec;
+use crate::attributes::Attributes;
+use crate::batch_error::BatchError;
 use crate::layout;
-
-/// Where a batch's timestamps come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TimestampType {
-    /// The producer's clock.
-    #[default]
-    CreateTime,
-    /// The broker's clock at the append; then all records have the batch's largest timestamp.
-    LogAppendTime,
-}
-
-/// The bits that say how a batch is to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Attributes(pub i16);
-
-impl Attributes {
-    const CODEC: i16 = 0x07;
-    const LOG_APPEND_TIME: i16 = 0x08;
-    const TRANSACTIONAL: i16 = 0x10;
-    const CONTROL: i16 = 0x20;
-    const DELETE_HORIZON: i16 = 0x40;
-
-    /// The codec; the number itself if there is no such codec.
-    ///
-    /// # Errors
-    /// The number of a codec that does not exist.
-    pub fn codec(self) -> Result<Codec, u8> {
-        let id = (self.0 & Self::CODEC) as u8;
-        Codec::from_id(id).ok_or(id)
-    }
-
-    /// Where the timestamps come from.
-    #[must_use]
-    pub fn timestamp_type(self) -> TimestampType {
-        if self.0 & Self::LOG_APPEND_TIME == 0 {
-            TimestampType::CreateTime
-        } else {
-            TimestampType::LogAppendTime
-        }
-    }
-
-    /// Whether the records belong to a transaction.
-    #[must_use]
-    pub fn is_transactional(self) -> bool {
-        self.0 & Self::TRANSACTIONAL != 0
-    }
-
-    /// Whether the records are the broker's own and hidden from consumers.
-    #[must_use]
-    pub fn is_control(self) -> bool {
-        self.0 & Self::CONTROL != 0
-    }
-
-    /// Whether the base timestamp is the time at which tombstones go away (KIP-534).
-    #[must_use]
-    pub fn has_delete_horizon(self) -> bool {
-        self.0 & Self::DELETE_HORIZON != 0
-    }
-
-    /// The same with another codec.
-    #[must_use]
-    pub fn with_codec(self, codec: Codec) -> Self {
-        Self((self.0 & !Self::CODEC) | i16::from(codec.id()))
-    }
-
-    /// The same with another source of timestamps.
-    #[must_use]
-    pub fn with_timestamp_type(self, timestamp_type: TimestampType) -> Self {
-        match timestamp_type {
-            TimestampType::CreateTime => Self(self.0 & !Self::LOG_APPEND_TIME),
-            TimestampType::LogAppendTime => Self(self.0 | Self::LOG_APPEND_TIME),
-        }
-    }
-
-    /// The same, transactional.
-    #[must_use]
-    pub fn transactional(self) -> Self {
-        Self(self.0 | Self::TRANSACTIONAL)
-    }
-
-    /// The same, with a base timestamp that says when tombstones go away (KIP-534).
-    #[must_use]
-    pub fn with_delete_horizon(self) -> Self {
-        Self(self.0 | Self::DELETE_HORIZON)
-    }
-
-    /// The same, without a delete horizon.
-    #[must_use]
-    pub fn without_delete_horizon(self) -> Self {
-        Self(self.0 & !Self::DELETE_HORIZON)
-    }
-
-    /// The same, of control records.
-    #[must_use]
-    pub fn control(self) -> Self {
-        Self(self.0 | Self::CONTROL)
-    }
-}
 
 /// Who wrote a batch, and which of its writes it is (KIP-98).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,65 +41,6 @@ pub struct BatchHeader {
     /// How many records there are; 0 if compaction removed them all.
     pub record_count: i32,
 }
-
-/// Why bytes are not a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BatchError {
-    /// The bytes end before the batch does.
-    Short {
-        /// Bytes that the batch or its header would take.
-        needed: u64,
-        /// Bytes that there are.
-        available: usize,
-    },
-    /// A length field that no batch has.
-    Length {
-        /// The field's value.
-        batch_length: i32,
-    },
-    /// Another magic than 2.
-    Magic {
-        /// The byte.
-        magic: i8,
-    },
-    /// A negative number where none can be.
-    Field {
-        /// The field.
-        field: &'static str,
-        /// Its value.
-        value: i64,
-    },
-    /// The bytes have changed since the checksum was made.
-    Crc {
-        /// What the header says.
-        expected: u32,
-        /// What the bytes give.
-        actual: u32,
-    },
-}
-
-impl fmt::Display for BatchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Short { needed, available } => {
-                write!(f, "record batch needs {needed} bytes, there are {available}")
-            }
-            Self::Length { batch_length } => {
-                write!(f, "record batch has the impossible length {batch_length}")
-            }
-            Self::Magic { magic } => write!(f, "record batch has magic {magic}, not 2"),
-            Self::Field { field, value } => write!(f, "record batch has {field} {value}"),
-            Self::Crc { expected, actual } => {
-                write!(
-                    f,
-                    "record batch is corrupt: its crc is {actual:#010x}, not {expected:#010x}"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for BatchError {}
 
 impl BatchHeader {
     /// Reads the header at the start of `bytes`; the rest of the batch need not be there.

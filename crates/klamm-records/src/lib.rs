@@ -4,30 +4,37 @@
 //! [`BatchView`] reads a batch where it lies; [`BatchBuilder`] makes one; [`validate()`] decides
 //! whether a leader may append what a client sent, and what its header must say then.
 
+mod attributes;
 mod batch;
+mod batch_error;
 mod builder;
 mod checksum;
+mod codec;
 mod compression;
 mod control;
+mod control_type;
 mod header;
 mod raw;
 mod record;
 mod record_error;
+mod scratch;
 mod snappy;
 mod validate;
 
+pub use attributes::{Attributes, TimestampType};
 pub use batch::{BatchView, Batches, batches};
+pub use batch_error::BatchError;
 pub use builder::{BatchBuilder, BatchOptions, HeaderToAppend, RecordToAppend};
 pub use checksum::crc32c;
-pub use compression::{
-    Codec, Compression, CompressionError, DECOMPRESSED_BYTES_MAX, DecompressError, LevelError,
-    Scratch,
-};
-pub use control::{ControlRecordError, ControlRecordType, EndTxnMarker, control_batch};
-pub use header::{Attributes, BatchError, BatchHeader, Producer, TimestampType};
+pub use codec::{Codec, CompressionError, DecompressError};
+pub use compression::{Compression, LevelError};
+pub use control::{EndTxnMarker, control_batch};
+pub use control_type::{ControlRecordError, ControlRecordType};
+pub use header::{BatchHeader, Producer};
 pub use raw::{RawRecord, RawRecords};
 pub use record::{HeaderView, Headers, RecordView, Records, RecordsError};
 pub use record_error::{InvalidRecord, RecordError, RejectedRecord, RejectionReason};
+pub use scratch::{DECOMPRESSED_BYTES_MAX, Scratch};
 pub use validate::{Rules, TopicCompression, ValidBatch, validate};
 
 /// Where the fields of a batch are. Kafka: `DefaultRecordBatch`.

@@ -5,8 +5,9 @@ use std::fmt;
 use klamm_model::{Offset, Timestamp};
 use klamm_stdx::varint;
 
-use crate::compression::DecompressError;
-use crate::header::{BatchHeader, TimestampType};
+use crate::attributes::TimestampType;
+use crate::codec::DecompressError;
+use crate::header::BatchHeader;
 
 /// One record, as slices of its batch.
 #[derive(Debug, Clone, Copy)]

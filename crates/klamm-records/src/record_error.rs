@@ -4,8 +4,8 @@ use std::fmt;
 
 use klamm_model::ErrorCode;
 
-use crate::compression::{CompressionError, DecompressError};
-use crate::header::BatchError;
+use crate::batch_error::BatchError;
+use crate::codec::{CompressionError, DecompressError};
 use crate::record::RecordsError;
 
 /// Most refused records that one answer names: a batch can hold a million.

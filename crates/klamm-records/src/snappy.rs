@@ -1,6 +1,6 @@
 //! Snappy as Kafka has it: raw blocks inside the frame of the xerial library, or one bare block.
 
-use crate::compression::{Codec, DecompressError};
+use crate::codec::{Codec, DecompressError};
 
 /// How a xerial frame starts; two big-endian version numbers follow.
 const MAGIC: &[u8; 8] = b"\x82SNAPPY\0";

@@ -8,15 +8,19 @@ use std::borrow::Cow;
 
 use klamm_model::{LeaderEpoch, Offset, Timestamp};
 
+use crate::attributes::TimestampType;
 use crate::batch::BatchView;
+use crate::batch_error::BatchError;
 use crate::builder::{batch_length, crc_of};
-use crate::compression::{Codec, Compression, Scratch};
-use crate::header::{BatchError, BatchHeader, TimestampType};
+use crate::codec::Codec;
+use crate::compression::Compression;
+use crate::header::BatchHeader;
 use crate::layout;
 use crate::record::{Records, RecordsError, RelativeRecord};
 use crate::record_error::{
     InvalidRecord, REJECTED_RECORDS_MAX, RecordError, RejectedRecord, RejectionReason,
 };
+use crate::scratch::Scratch;
 
 /// The codec that a topic's batches have on disk: `compression.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use klamm_log::{LogError, LogOwner, OffsetCheckpoint, names};
 use klamm_model::{Offset, TopicPartition};
 
-use crate::directory::Directories;
+use crate::directories::Directories;
 use crate::partition::Partition;
 
 /// What was read, until the logs are opened, and the right to write.

@@ -1,63 +1,23 @@
-//! The node's log directories with a flusher each, and what happens when one fails.
+//! A log directory with its flusher, and what happens when it fails.
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use klamm_env::Disk;
-use klamm_log::{
-    DirError, Flusher, FoundPartition, LogDir, LogDirs, LogError, OpenFiles, Room, Syncable,
-    Urgency,
-};
-use klamm_model::DirectoryId;
+use klamm_log::{Flusher, LogDir, OpenFiles, Room, Syncable, Urgency};
 use tokio::sync::Notify;
 
-/// Segment files that a node keeps open, besides those with unsynced bytes.
-const OPEN_SEGMENT_FILES_MAX: usize = 384;
-
-/// Why the directories cannot be used.
-#[derive(Debug)]
-pub enum OpenError {
-    /// A directory.
-    Dir(DirError),
-    /// A log in it.
-    Log(LogError),
-    /// A thread could not be started.
-    Thread(io::Error),
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dir(error) => fmt::Display::fmt(error, f),
-            Self::Log(error) => fmt::Display::fmt(error, f),
-            Self::Thread(error) => write!(f, "a thread could not be started: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-impl From<DirError> for OpenError {
-    fn from(error: DirError) -> Self {
-        Self::Dir(error)
-    }
-}
-
-impl From<LogError> for OpenError {
-    fn from(error: LogError) -> Self {
-        Self::Log(error)
-    }
-}
+use crate::checkpoint_turns::Turns;
 
 /// What all directories of a node share.
 #[derive(Debug)]
-struct Shared {
-    marks_changed: Arc<Notify>,
-    news: Arc<Notify>,
-    open_files: Arc<OpenFiles>,
+pub(crate) struct Shared {
+    pub(crate) marks_changed: Arc<Notify>,
+    pub(crate) news: Arc<Notify>,
+    pub(crate) open_files: Arc<OpenFiles>,
 }
 
 /// A directory in use: what is in it, who syncs it, and how it is.
@@ -83,42 +43,11 @@ pub struct Directory {
     checkpoint_turns: Turns,
 }
 
-/// Which of a directory's checkpoints are written.
+/// Whether a directory gets new partitions (KIP-1066).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Checkpoints {
-    All,
-    /// What a restart need not read.
-    Marks,
-}
-
-/// Who writes the checkpoints of a directory: one at a time, and never what somebody else has
-/// gathered later already.
-#[derive(Debug, Default)]
-pub(crate) struct Turns {
-    given: AtomicU64,
-    written: Mutex<u64>,
-}
-
-impl Turns {
-    /// To be asked for before the checkpoints are gathered.
-    pub(crate) fn next(&self) -> u64 {
-        self.given.fetch_add(1, Ordering::AcqRel) + 1
-    }
-
-    /// Writes, unless all checkpoints were written with what was gathered later. Nobody on the
-    /// data path waits for it.
-    pub(crate) fn take<T>(
-        &self,
-        (turn, which): (u64, Checkpoints),
-        write: impl FnOnce() -> T,
-    ) -> Option<T> {
-        let mut written = self.written.lock().expect("no holder of this lock can panic");
-        let is_news = turn > *written;
-        if is_news && which == Checkpoints::All {
-            *written = turn;
-        }
-        is_news.then(write)
-    }
+pub(crate) enum Cordon {
+    Open,
+    Closed,
 }
 
 #[derive(Debug)]
@@ -137,7 +66,7 @@ impl Health {
 }
 
 impl Directory {
-    fn start(
+    pub(crate) fn start(
         disk: &Arc<dyn Disk>,
         dir: &Arc<LogDir>,
         min_free_bytes: Option<u64>,
@@ -198,6 +127,15 @@ impl Directory {
         self.is_cordoned.load(Ordering::Relaxed)
     }
 
+    /// Says whether it gets new partitions.
+    pub(crate) fn set_cordon(&self, cordon: Cordon) {
+        self.is_cordoned.store(cordon == Cordon::Closed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stop_flusher(&self) {
+        self.flusher.stop();
+    }
+
     /// How many partitions are in it, those included that are just being deleted.
     #[must_use]
     pub fn partition_count(&self) -> usize {
@@ -223,131 +161,5 @@ impl Directory {
 
     pub(crate) fn request_sync(&self, log: Arc<dyn Syncable>, urgency: Urgency) {
         self.flusher.request(log, urgency);
-    }
-}
-
-/// The directories of a node.
-#[derive(Debug)]
-pub struct Directories {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) directories: Vec<Arc<Directory>>,
-    /// Configured, but not usable since the start.
-    failed: Vec<PathBuf>,
-    cluster_id: String,
-    shared: Shared,
-}
-
-impl Directories {
-    /// Starts a flusher for each directory. Producers are refused while less than
-    /// `min_free_bytes` is free.
-    ///
-    /// # Errors
-    /// A thread could not be started.
-    pub fn start(
-        disk: Arc<dyn Disk>,
-        dirs: &LogDirs,
-        min_free_bytes: Option<u64>,
-    ) -> Result<Self, OpenError> {
-        let shared = Shared {
-            marks_changed: Arc::default(),
-            news: Arc::default(),
-            open_files: OpenFiles::new(OPEN_SEGMENT_FILES_MAX),
-        };
-        let start = |dir| Directory::start(&disk, dir, min_free_bytes, &shared).map(Arc::new);
-        let directories: io::Result<Vec<_>> = dirs.dirs().iter().map(start).collect();
-        let directories = directories.map_err(OpenError::Thread)?;
-        let cluster_id = dirs.cluster_id().to_owned();
-        let failed = dirs.failed().iter().map(|failed| failed.path.clone()).collect();
-        Ok(Self { disk, directories, failed, cluster_id, shared })
-    }
-
-    /// The cluster that they belong to.
-    #[must_use]
-    pub fn cluster_id(&self) -> &str {
-        &self.cluster_id
-    }
-
-    /// From now on the directories that are named, `*` for all, get no new partitions, and the
-    /// others do.
-    pub fn cordon(&self, named: &[String]) {
-        for directory in &self.directories {
-            let path = directory.dir.path().as_os_str();
-            let is_named = named.iter().any(|name| name == "*" || path == name.as_str());
-            directory.is_cordoned.store(is_named, Ordering::Relaxed);
-        }
-    }
-
-    /// Directories of the configuration that could not be used at the start.
-    #[must_use]
-    pub fn failed(&self) -> &[PathBuf] {
-        &self.failed
-    }
-
-    /// Told when a recovery checkpoint, or all of them after a deletion, is worth writing before
-    /// its time.
-    #[must_use]
-    pub fn marks_changed(&self) -> &Arc<Notify> {
-        &self.shared.marks_changed
-    }
-
-    /// Told when the controller should hear of a directory that failed, or of a replica that is in
-    /// another one than it knows.
-    #[must_use]
-    pub fn news(&self) -> &Arc<Notify> {
-        &self.shared.news
-    }
-
-    /// The directories that failed since the start.
-    #[must_use]
-    pub fn offline_ids(&self) -> Vec<DirectoryId> {
-        let offline = self.directories.iter().filter(|directory| directory.is_offline());
-        offline.map(|directory| directory.dir.directory_id()).collect()
-    }
-
-    /// Every directory.
-    pub fn dirs(&self) -> impl Iterator<Item = &Arc<LogDir>> {
-        self.directories.iter().map(|directory| &directory.dir)
-    }
-
-    /// Every directory, with how it is.
-    #[must_use]
-    pub fn all(&self) -> &[Arc<Directory>] {
-        &self.directories
-    }
-
-    /// Whether a write or a sync in the directory has failed.
-    #[must_use]
-    pub fn is_offline(&self, id: DirectoryId) -> bool {
-        let mut here = self.directories.iter().filter(|d| d.dir.directory_id() == id);
-        here.any(|directory| directory.is_offline())
-    }
-
-    /// The partitions that are on the disk, each with the number of its directory.
-    pub(crate) fn found(&self) -> Result<Vec<(usize, FoundPartition)>, OpenError> {
-        let mut all = Vec::new();
-        for (i, directory) in self.directories.iter().enumerate() {
-            all.extend(directory.dir.partitions()?.into_iter().map(|found| (i, found)));
-        }
-        Ok(all)
-    }
-
-    /// The replicas that are on their way to another directory.
-    pub(crate) fn found_futures(&self) -> Result<Vec<(usize, FoundPartition)>, OpenError> {
-        let mut all = Vec::new();
-        for (i, directory) in self.directories.iter().enumerate() {
-            all.extend(directory.dir.futures()?.into_iter().map(|found| (i, found)));
-        }
-        Ok(all)
-    }
-
-    pub(crate) fn stop_flushers(&self) {
-        self.directories.iter().for_each(|directory| directory.flusher.stop());
-    }
-}
-
-impl Drop for Directories {
-    fn drop(&mut self) {
-        // Else a flusher that is about to end may hold a directory, and its lock, a little longer.
-        self.stop_flushers();
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use klamm_env::Env;
 use klamm_log::{CopyError, FollowError, Log, LogError, LogOwner, Pace, ReadError, Shortage};
 
-use crate::moves::Move;
 use crate::partition::{Replaced, Replacement};
 use crate::partitions::Partitions;
+use crate::replica_move::Move;
 
 /// Copied between two looks at whether the move is still wanted.
 const STEP_BYTES: u64 = 1024 * 1024;
@@ -92,7 +92,7 @@ impl LogMover {
             Err(MoveError::CalledOff) => self.partitions.drop_copy(&next),
             Err(error) => {
                 self.on_failed(&next, &error);
-                moves.on_failed(&next, log);
+                next.fail(log);
                 if next.is_called_off() {
                     self.partitions.drop_copy(&next);
                 }

@@ -1,15 +1,17 @@
 //! A partition is opened where it was found, or made where it belongs. Never makes one in place of
 //! another that may be in a directory which cannot be read.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm_log::{FoundPartition, Log, LogError, Opening, names};
-use klamm_model::{LeaderEpoch, Offset};
+use klamm_model::{LeaderEpoch, Offset, TopicPartition};
 
-use crate::moves::MoveRefused;
+use crate::move_refused::MoveRefused;
+use crate::new_partition::{Age, NewPartition};
 use crate::partition::Partition;
-use crate::partitions::{Age, NewPartition, Partitions};
+use crate::partitions::Partitions;
 
 /// A log in one of the directories, or why it cannot be opened; with what was found of it.
 struct Opened {
@@ -217,6 +219,24 @@ impl Partitions {
                     tracing::warn!(%error, "it could not be removed");
                 }
             }
+        }
+    }
+
+    fn create_log(&self, i: usize, wanted: &NewPartition) -> Result<Log, LogError> {
+        let name = names::partition_dir(&wanted.name.topic, wanted.name.partition);
+        let dir = self.directories().directories[i].dir.path().join(name);
+        // A directory of a deleted topic of the same name makes room first.
+        self.make_room(&dir, &wanted.name)?;
+        let (topic_id, wall) = (Some(wanted.topic_id), self.env().clock.wall());
+        Log::create(&self.directories().disk, &dir, topic_id, wanted.config.clone(), wall)
+    }
+
+    fn make_room(&self, dir: &Path, name: &TopicPartition) -> Result<(), LogError> {
+        let io = |error| LogError::Io { path: dir.to_owned(), error };
+        match self.directories().disk.list(dir) {
+            Ok(_) => self.doom(dir, name),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(io(e)),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! One partition of this broker, on the data path: who leads it, appends, reads, the high
 //! watermark. Never parses a request, and never holds its log's lock while it waits.
 
+mod appends;
 mod home;
+mod reads;
 mod refusals;
 mod relocation;
+mod settings;
 mod transactions;
 mod upkeep;
 mod waits;
@@ -13,17 +16,15 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
-use klamm_log::{
-    AppendError, Appended, Durability, FoundPartition, Limits, Log, LogConfig, LogError, LogView,
-    Origin, Read, ReadError, Urgency,
-};
-use klamm_model::{IsolationLevel, LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
-use klamm_records::{Rules, ValidBatch};
+use klamm_log::{FoundPartition, Log, LogConfig, LogView, Urgency};
+use klamm_model::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use klamm_records::Rules;
 use tokio::sync::Notify;
 
 use self::home::Home;
 pub use self::refusals::{AppendRefused, ReadRefused};
 pub(crate) use self::relocation::{Replaced, Replacement};
+use self::settings::Settings;
 pub use self::transactions::TransactionMarker;
 pub use self::waits::{CommitWait, Watch};
 use crate::directory::Directory;
@@ -42,10 +43,7 @@ pub struct Partition {
     /// The log's end when this broker began to lead.
     led_from: AtomicI64,
     high_watermark: AtomicI64,
-    durability_synced: AtomicBool,
-    has_flush_rule: AtomicBool,
-    syncs_every_append: AtomicBool,
-    is_compacted: AtomicBool,
+    settings: Settings,
     /// A write or a sync of its own failed.
     has_failed: AtomicBool,
     /// Its topic was deleted: its files are going. Set under the log's lock.
@@ -109,10 +107,7 @@ impl Partition {
                 log: Mutex::new(log),
                 leader_epoch: AtomicI32::new(NOT_LEADER),
                 led_from: AtomicI64::new(0),
-                durability_synced: AtomicBool::new(true),
-                has_flush_rule: AtomicBool::new(false),
-                syncs_every_append: AtomicBool::new(false),
-                is_compacted: AtomicBool::new(false),
+                settings: Settings::new(&config),
                 has_failed: AtomicBool::new(unopened.is_some()),
                 is_deleted: AtomicBool::new(false),
                 unopened,
@@ -121,7 +116,6 @@ impl Partition {
                 home: ArcSwap::new(Home::new(directory, myself.clone())),
                 myself: myself.clone(),
             };
-            this.note_config(&config);
             let start = this.view.log_start_offset();
             this.high_watermark.store(start.max(this.committed()).0, Ordering::SeqCst);
             this
@@ -210,82 +204,16 @@ impl Partition {
 
     /// The topic's configuration changed.
     pub fn reconfigure(&self, config: LogConfig, rules: Rules) {
-        self.note_config(&config);
+        self.settings.change(&config);
         self.rules.store(Arc::new(rules));
         self.lock().reconfigure(config);
         self.advance();
     }
 
-    fn note_config(&self, config: &LogConfig) {
-        let syncs_every_append = config.flush_messages == Some(1);
-        let is_synced = config.durability == Durability::Synced || syncs_every_append;
-        self.syncs_every_append.store(syncs_every_append, Ordering::Release);
-        self.durability_synced.store(is_synced, Ordering::Release);
-        self.has_flush_rule.store(config.flush_messages.is_some(), Ordering::Release);
-        self.is_compacted.store(config.cleanup.compact, Ordering::Release);
-    }
-
-    /// Appends a client's batch. When this returns the records are in the leader's page cache,
-    /// which is what acks=1 asks for; for acks=all wait for [`Partition::committed_past`].
-    ///
-    /// # Errors
-    /// See [`AppendRefused`].
-    pub fn append(
-        &self,
-        batch: ValidBatch<'_>,
-        origin: Origin,
-        wall: Timestamp,
-    ) -> Result<Appended, AppendRefused> {
-        if self.is_offline() {
-            return Err(AppendRefused::Offline);
-        }
-        if matches!(origin, Origin::Client | Origin::Transaction(_)) {
-            let home = self.home.load();
-            let room = home.directory.room();
-            room.admit(batch.size_in_bytes() as u64, wall).map_err(AppendRefused::NearlyFull)?;
-        }
-        let mut log = self.lock();
-        // Asked under the lock: a resignation is seen by every later append.
-        let epoch = self.leader_epoch().ok_or(AppendRefused::NotLeader)?;
-        let result = log.append_as_leader(batch, epoch, origin, wall);
-        let is_flush_due = self.has_flush_rule.load(Ordering::Relaxed) && log.is_flush_due();
-        let is_save_due = log.is_save_due();
-        drop(log);
-        match result {
-            Ok(appended) => {
-                if is_flush_due {
-                    self.ask_for_sync(Urgency::Now);
-                } else if is_save_due || self.durability_synced.load(Ordering::Relaxed) {
-                    self.ask_for_sync(self.waiters.urgency());
-                }
-                self.advance();
-                Ok(appended)
-            }
-            Err(AppendError::Disk(error @ LogError::Full { .. })) => {
-                self.home.load().directory.room().on_full(wall);
-                Err(AppendRefused::Log(AppendError::Disk(error)))
-            }
-            Err(AppendError::Disk(error)) => {
-                self.on_disk_failure(&error);
-                Err(AppendRefused::Log(AppendError::Disk(error)))
-            }
-            Err(error) => Err(AppendRefused::Log(error)),
-        }
-    }
-
-    fn on_disk_failure(&self, error: &LogError) {
-        tracing::error!(partition = %self.name, %error, "an append failed");
-        match error {
-            LogError::Io { .. } => self.fail(error),
-            // Its own files are not what they should be; the disk is sound.
-            _ => self.has_failed.store(true, Ordering::Release),
-        }
-    }
-
     /// Whether no append is acknowledged before it is synced (`flush.messages=1`), acks=1 neither.
     #[must_use]
     pub fn syncs_every_append(&self) -> bool {
-        self.syncs_every_append.load(Ordering::Acquire)
+        self.settings.syncs_every_append()
     }
 
     fn ask_for_sync(&self, urgency: Urgency) {
@@ -301,7 +229,7 @@ impl Partition {
 
     /// What is committed by the log's own account.
     fn committed(&self) -> Offset {
-        if self.durability_synced.load(Ordering::Acquire) {
+        if self.settings.is_synced() {
             self.view.synced_offset()
         } else {
             self.view.log_end_offset()
@@ -336,78 +264,6 @@ impl Partition {
         self.view.last_stable_offset(self.high_watermark())
     }
 
-    /// What a reader may see.
-    #[must_use]
-    pub fn readable_end(&self, isolation: IsolationLevel) -> Offset {
-        let end = self.committed_end(isolation);
-        // Nobody knows what became of the rest.
-        if self.is_offline() { end.min(self.view.synced_offset()) } else { end }
-    }
-
-    fn committed_end(&self, isolation: IsolationLevel) -> Offset {
-        match isolation {
-            IsolationLevel::ReadUncommitted => self.high_watermark(),
-            IsolationLevel::ReadCommitted => self.last_stable_offset(),
-        }
-    }
-
-    /// Checks what a client believes of the leader (KIP-320).
-    ///
-    /// # Errors
-    /// It should look for the leader again.
-    pub fn check_leader(
-        &self,
-        client_epoch: Option<LeaderEpoch>,
-    ) -> Result<LeaderEpoch, ReadRefused> {
-        if self.is_unopened() {
-            return Err(ReadRefused::Offline);
-        }
-        // Nobody leads what is in a log directory that failed.
-        let refused = || match self.is_offline() {
-            true => ReadRefused::Offline,
-            false => ReadRefused::NotLeader,
-        };
-        let epoch = self.leader_epoch().ok_or_else(refused)?;
-        match client_epoch {
-            Some(client) if client < epoch => Err(ReadRefused::FencedEpoch),
-            Some(client) if client > epoch => Err(ReadRefused::UnknownEpoch),
-            _ => Ok(epoch),
-        }
-    }
-
-    /// Reads; see [`LogView::read`].
-    ///
-    /// # Errors
-    /// See [`ReadRefused`].
-    pub fn read(&self, offset: Offset, limits: Limits) -> Result<Read, ReadRefused> {
-        self.read_result(offset, self.view.read(offset, limits))
-    }
-
-    /// Reads without waiting for a device: `None` if it would have to; see
-    /// [`LogView::read_cached`].
-    ///
-    /// # Errors
-    /// See [`ReadRefused`].
-    pub fn read_cached(&self, offset: Offset, limits: Limits) -> Result<Option<Read>, ReadRefused> {
-        let read = self.view.read_cached(offset, limits).transpose();
-        read.map(|read| self.read_result(offset, read)).transpose()
-    }
-
-    fn read_result(
-        &self,
-        offset: Offset,
-        read: Result<Read, ReadError>,
-    ) -> Result<Read, ReadRefused> {
-        match &read {
-            Err(ReadError::Log(error)) => {
-                tracing::error!(partition = %self.name, %offset, %error, "a read failed");
-            }
-            Ok(Read { slice: None }) => self.hurry(),
-            Ok(_) | Err(_) => {}
-        }
-        read.map_err(ReadRefused::Log)
-    }
-
     /// Waits until the record at `last_offset` is committed.
     pub fn committed_past(self: &Arc<Self>, last_offset: Offset) -> CommitWait {
         self.hurry();
@@ -434,26 +290,7 @@ impl Partition {
     /// Whether its topic is compacted.
     #[must_use]
     pub fn is_compacted(&self) -> bool {
-        self.is_compacted.load(Ordering::Acquire)
-    }
-
-    /// Moves the log start up (DeleteRecords); gives the new one.
-    ///
-    /// # Errors
-    /// The offset is out of range, or this broker does not lead.
-    pub fn delete_records(&self, offset: Option<Offset>) -> Result<Offset, ReadRefused> {
-        self.check_leader(None)?;
-        let high_watermark = self.high_watermark();
-        let offset = offset.unwrap_or(high_watermark);
-        let (start, end) = (self.view.log_start_offset(), self.view.log_end_offset());
-        if offset > high_watermark || offset < Offset::ZERO {
-            let error = ReadError::OutOfRange { log_start_offset: start, log_end_offset: end };
-            return Err(ReadRefused::Log(error));
-        }
-        self.lock()
-            .delete_records(offset)
-            .map_err(|error| ReadRefused::Log(ReadError::Log(error)))?;
-        Ok(self.view.log_start_offset())
+        self.settings.is_compacted()
     }
 }
 

@@ -3,8 +3,9 @@
 use klamm_model::{ErrorCode, TopicPartition};
 use klamm_stdx::Str;
 
-use crate::request::{ProducerIdAndEpoch, Response};
-use crate::transaction::{Outcome, Protocol, Transaction};
+use crate::producer::{Outcome, ProducerIdAndEpoch, Protocol};
+use crate::request::Response;
+use crate::transaction::Transaction;
 use klamm_coordinator::Ticket;
 
 /// Answers to send, records to write, markers to have written.

@@ -1,4 +1,5 @@
-//! What EndTxn means for a transaction as it stands (Kafka: `TransactionCoordinator.endTransaction`).
+//! What EndTxn means for a transaction as it stands (Kafka:
+//! `TransactionCoordinator.endTransaction`).
 //!
 //! With v2 a transaction's epoch is over when it ends, so a repeated question is told from a new
 //! one by its epoch: the one before the current, or the last epoch of the producer id before.
@@ -6,9 +7,9 @@
 use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_model::{ErrorCode, ProducerEpoch};
 
-use crate::request::ProducerIdAndEpoch;
+use crate::producer::{Outcome, ProducerIdAndEpoch, Protocol};
 use crate::state::State;
-use crate::transaction::{Outcome, Protocol, Transaction};
+use crate::transaction::Transaction;
 
 /// The last epoch that a client is given.
 const LAST_EPOCH: ProducerEpoch = ProducerEpoch(i16::MAX - 1);

@@ -35,11 +35,17 @@
 mod actions;
 mod ends;
 mod figures;
+mod ids;
+mod init;
+mod limits;
+mod parked;
+mod producer;
 mod record;
 mod request;
 mod runs;
 mod shard;
 mod state;
+mod timers;
 mod transaction;
 
 #[cfg(test)]
@@ -47,13 +53,12 @@ mod tests;
 
 pub use actions::{Actions, MarkersToWrite, Then, Write};
 pub use figures::Figures;
+pub use limits::Limits;
+pub use producer::{Outcome, ProducerIdAndEpoch, Protocol};
 pub use record::{Record, RecordError};
-pub use request::{
-    DescribedTransaction, ListedTransaction, ProducerIdAndEpoch, Request, Response,
-    TransactionFilter,
-};
-pub use shard::{Limits, TransactionShard};
+pub use request::{DescribedTransaction, ListedTransaction, Request, Response, TransactionFilter};
+pub use shard::TransactionShard;
 pub use state::State;
-pub use transaction::{Outcome, Protocol, Transaction};
+pub use transaction::Transaction;
 
 pub use klamm_coordinator::{Ticket, Time};

@@ -12,9 +12,9 @@ use klamm_persisted::transaction::{
 };
 use klamm_stdx::Str;
 
-use crate::request::ProducerIdAndEpoch;
+use crate::producer::{ProducerIdAndEpoch, Protocol};
 use crate::state::State;
-use crate::transaction::{Protocol, Transaction};
+use crate::transaction::Transaction;
 
 /// Version of a value that any Kafka reads.
 const PLAIN_VERSION: i16 = 0;

@@ -1,29 +1,13 @@
 //! What can be asked of a shard, and its answers.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
-use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, Timestamp, TopicPartition};
+use klamm_model::{ErrorCode, ProducerId, Timestamp, TopicPartition};
 use klamm_stdx::Str;
 
+use crate::producer::{Outcome, ProducerIdAndEpoch, Protocol};
 use crate::state::State;
-use crate::transaction::{Outcome, Protocol};
-
-/// A producer and its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ProducerIdAndEpoch {
-    /// Its id.
-    pub id: ProducerId,
-    /// Its epoch.
-    pub epoch: ProducerEpoch,
-}
-
-impl fmt::Display for ProducerIdAndEpoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "producer {} in epoch {}", self.id, self.epoch)
-    }
-}
 
 /// A question about the transactional id that comes first.
 #[derive(Debug, Clone)]

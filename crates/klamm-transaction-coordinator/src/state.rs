@@ -1,6 +1,6 @@
 //! Where a transaction stands. The numbers are the ones of the log (Kafka: `TransactionState`).
 
-use crate::transaction::Outcome;
+use crate::producer::Outcome;
 
 /// Where a transaction stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,47 +5,11 @@ use std::collections::BTreeSet;
 
 use klamm_model::{ErrorCode, ProducerEpoch, ProducerId, Timestamp, TopicPartition};
 
-use crate::request::ProducerIdAndEpoch;
+use crate::producer::{Outcome, ProducerIdAndEpoch, Protocol};
 use crate::state::State;
 
 /// The largest epoch that a producer is given: one more is kept to fence it.
 const EPOCH_MAX: ProducerEpoch = ProducerEpoch(i16::MAX - 1);
-
-/// How a transaction ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Its records count.
-    Commit,
-    /// They do not.
-    Abort,
-}
-
-/// The transaction protocol that a client speaks (feature `transaction.version`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Protocol {
-    /// Levels 0 and 1: one epoch for as long as the producer lives.
-    #[default]
-    V1,
-    /// Level 2: an epoch for each transaction (KIP-890).
-    V2,
-}
-
-impl Protocol {
-    /// Its number in records and markers.
-    #[must_use]
-    pub fn level(self) -> i8 {
-        match self {
-            Self::V1 => 0,
-            Self::V2 => 2,
-        }
-    }
-
-    /// The protocol of a level.
-    #[must_use]
-    pub fn of_level(level: i16) -> Self {
-        if level >= 2 { Self::V2 } else { Self::V1 }
-    }
-}
 
 /// A transactional id.
 #[derive(Debug, Clone, PartialEq, Eq)]

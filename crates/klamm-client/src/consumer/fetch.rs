@@ -12,7 +12,7 @@ use klamm_protocol::{
 };
 use klamm_stdx::Str;
 
-use super::ConsumerOptions;
+use super::options::ConsumerOptions;
 use crate::cluster::{Client, Purpose};
 use crate::error::{ClientError, Result};
 use crate::offsets::isolation_to_wire;

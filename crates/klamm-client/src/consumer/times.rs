@@ -5,7 +5,8 @@ use std::time::Duration;
 use klamm_model::{Offset, Timestamp, TopicPartition};
 use klamm_records::{BatchError, BatchView, Scratch, batches};
 
-use super::{ConsumerOptions, fetch};
+use super::fetch;
+use super::options::ConsumerOptions;
 use crate::cluster::{AutoCreate, Client};
 use crate::error::{ClientError, Result};
 use crate::retry::Retry;

@@ -7,6 +7,8 @@ use klamm_env::Moment;
 use klamm_model::{ErrorCode, GenerationId, Timestamp};
 use klamm_stdx::Str;
 
+use super::limits::Limits;
+use super::state::{State, Wait};
 use super::{Member, Protocol};
 use crate::migration::{CONSUMER_PROTOCOL_TYPE, subscribed_topics};
 
@@ -17,86 +19,6 @@ pub enum Membership {
     Needed,
     /// It is checked if it says who it is: producers of old say nothing (KIP-447).
     IfTold,
-}
-
-/// Where a group stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// No members; committed offsets may remain.
-    Empty,
-    /// Waiting for the members to (re)join.
-    PreparingRebalance,
-    /// Waiting for the leader's assignment.
-    CompletingRebalance,
-    /// Every member has its assignment.
-    Stable,
-    /// Being removed.
-    Dead,
-}
-
-impl State {
-    /// Kafka's name, which clients and tools show.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "Empty",
-            Self::PreparingRebalance => "PreparingRebalance",
-            Self::CompletingRebalance => "CompletingRebalance",
-            Self::Stable => "Stable",
-            Self::Dead => "Dead",
-        }
-    }
-}
-
-/// What the broker's configuration says about groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// `group.min.session.timeout.ms`.
-    pub session_timeout_ms_min: i32,
-    /// `group.max.session.timeout.ms`.
-    pub session_timeout_ms_max: i32,
-    /// `group.initial.rebalance.delay.ms`.
-    pub initial_rebalance_delay_ms: u64,
-    /// `group.max.size`.
-    pub members_max: usize,
-}
-
-impl Limits {
-    /// Whether a classic member may ask for this session timeout.
-    pub(crate) fn allow_session(&self, session_timeout_ms: i32) -> bool {
-        (self.session_timeout_ms_min..=self.session_timeout_ms_max).contains(&session_timeout_ms)
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            session_timeout_ms_min: 6_000,
-            session_timeout_ms_max: 1_800_000,
-            initial_rebalance_delay_ms: 3_000,
-            members_max: i32::MAX as usize,
-        }
-    }
-}
-
-/// What a group is waiting for as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// More first members may come; the group looks again at `until` and may extend by at most
-    /// `remaining_ms`.
-    InitialDelay { until: Moment, remaining_ms: u64 },
-    /// Members must rejoin by then.
-    Join { until: Moment },
-    /// Members must ask for their assignment by then.
-    Sync { until: Moment },
-}
-
-impl Wait {
-    pub(crate) fn until(self) -> Moment {
-        match self {
-            Self::InitialDelay { until, .. } | Self::Join { until } | Self::Sync { until } => until,
-        }
-    }
 }
 
 /// A classic group.

@@ -3,7 +3,8 @@
 use klamm_model::ErrorCode;
 use klamm_stdx::Str;
 
-use super::group::{Group, State};
+use super::group::Group;
+use super::state::State;
 use crate::{Actions, Time};
 
 /// Who leaves: a member by its id, or a static member by the operator's name.

@@ -18,16 +18,23 @@
 
 mod group;
 mod join;
+mod join_request;
 mod leave;
+mod limits;
 mod member;
 mod rebalance;
 mod roster;
+mod serve;
+mod state;
+mod static_join;
 mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use group::{Group, Limits, Membership, State};
-pub use join::{JoinRequest, Joined, JoinedMember};
+pub use group::{Group, Membership};
+pub use join_request::{JoinRequest, Joined, JoinedMember};
 pub use leave::{Leaver, LeftMember};
+pub use limits::Limits;
 pub use member::{Member, Protocol};
+pub use state::State;
 pub use sync::{Heartbeat, SyncRequest, Synced};

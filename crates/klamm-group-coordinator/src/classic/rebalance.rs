@@ -3,7 +3,8 @@
 use klamm_model::{ErrorCode, GenerationId};
 use klamm_stdx::Str;
 
-use super::group::{Group, State, Wait};
+use super::group::Group;
+use super::state::{State, Wait};
 use super::{Member, Synced};
 use crate::{Actions, Joined, Response, Time};
 

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use klamm_env::Moment;
 use klamm_stdx::Str;
 
-use super::group::{Group, Wait};
+use super::group::Group;
+use super::state::Wait;
 use super::{Member, Protocol};
 use crate::Ticket;
 

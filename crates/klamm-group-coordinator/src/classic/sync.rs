@@ -5,7 +5,8 @@ use klamm_coordinator::{CoordinatorBug, is_seeded};
 use klamm_model::{ErrorCode, GenerationId};
 use klamm_stdx::Str;
 
-use super::group::{Group, State};
+use super::group::Group;
+use super::state::State;
 use crate::{Actions, Response, Ticket, Time};
 
 /// A SyncGroup request.

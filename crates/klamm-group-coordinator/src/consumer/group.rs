@@ -9,9 +9,9 @@ use klamm_model::{PartitionIndex, Timestamp, TopicId};
 use klamm_persisted::group::consumer_group_member_metadata_value::ClassicMemberMetadata;
 use klamm_stdx::Str;
 
+use super::change::{Change, ResolvedRegex};
 use super::member::{Current, Member, MemberState, Subscription};
 use super::partitions::{Owned, Partitions, each};
-use super::record::{Change, ResolvedRegex};
 use crate::Time;
 use crate::classic::Protocol;
 

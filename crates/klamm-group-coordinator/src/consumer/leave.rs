@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use klamm_metadata::MetadataImage;
 use klamm_stdx::Str;
 
-use super::decide::tombstones;
+use super::change::{Change, GroupEpoch};
+use super::deciding::tombstones;
 use super::group::ConsumerGroup;
 use super::heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, Refusal};
 use super::member::{Current, STATIC_LEAVE_EPOCH};
 use super::partitions::Owned;
-use super::record::{Change, GroupEpoch};
 use super::topics::metadata_hash;
 
 /// Who leaves by a heartbeat.

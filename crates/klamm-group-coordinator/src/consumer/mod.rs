@@ -20,7 +20,9 @@
 //! Kafka: `ConsumerGroup`, `GroupMetadataManager.consumerGroup*`.
 
 mod assign;
+mod change;
 mod decide;
+mod deciding;
 mod describe;
 mod group;
 mod heartbeat;
@@ -39,7 +41,8 @@ pub(crate) mod tests;
 mod topics;
 
 pub use assign::Assignor;
-pub(crate) use decide::{tombstones, updated};
+pub use change::{Change, GroupEpoch, ResolvedRegex, TargetEpoch};
+pub(crate) use deciding::{tombstones, updated};
 pub use describe::{DescribedConsumer, DescribedConsumerGroup, NamedPartitions};
 pub use group::{ConsumerGroup, ConsumerState};
 pub use heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, Refusal};
@@ -50,5 +53,5 @@ pub use member::{
     Subscription,
 };
 pub use partitions::{Owned, Partitions, TopicPartitions};
-pub use record::{Change, ConsumerRecord, GroupEpoch, ResolvedRegex, TargetEpoch};
+pub use record::ConsumerRecord;
 pub(crate) use topics::metadata_hash;

@@ -13,8 +13,8 @@ use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
+use super::change::ResolvedRegex;
 use super::heartbeat::Refusal;
-use super::record::ResolvedRegex;
 use crate::Time;
 
 /// A pattern that is longer than this is refused.

@@ -8,12 +8,14 @@ use klamm_model::{ErrorCode, Timestamp};
 use klamm_stdx::Str;
 
 use super::assign::Assignor;
-use super::decide::{Situation, Topics, decide};
+use super::change::Change;
+use super::decide::decide;
+use super::deciding::{Situation, Topics};
 use super::group::ConsumerGroup;
 use super::heartbeat::{ConsumerHeartbeat, HeartbeatAnswer, Refusal};
 use super::leave;
 use super::member::{JOIN_EPOCH, STATIC_LEAVE_EPOCH};
-use super::record::{Change, ConsumerRecord};
+use super::record::ConsumerRecord;
 use crate::actions::{Actions, Then};
 use crate::classic::State;
 use crate::migration::{after_removal, upgrade};

@@ -7,12 +7,12 @@ use klamm_model::TopicId;
 use klamm_stdx::Str;
 
 use super::assign::{Assignor, MemberSpec, Spec};
-use super::decide::Deciding;
+use super::change::{Change, ResolvedRegex};
+use super::deciding::Deciding;
 use super::group::ConsumerGroup;
 use super::limits::ConsumerLimits;
 use super::member::Subscription;
 use super::partitions::Partitions;
-use super::record::{Change, ResolvedRegex};
 use super::topics::metadata_hash;
 
 impl Deciding<'_> {

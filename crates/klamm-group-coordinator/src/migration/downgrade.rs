@@ -18,7 +18,8 @@ use crate::classic::{Group, Limits, Member, Protocol, State};
 use crate::consumer::{
     Change, ConsumerGroup, ConsumerRecord, Partitions, Subscription, delete, tombstones,
 };
-use crate::record::{GroupSnapshot, Record};
+use crate::record::Record;
+use crate::snapshot::GroupSnapshot;
 use crate::{Actions, Ticket, Time};
 
 /// What a consumer group becomes, once the records of it are in the log.

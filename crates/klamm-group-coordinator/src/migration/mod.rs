@@ -33,6 +33,7 @@
 
 mod downgrade;
 mod embedded;
+mod join;
 mod members;
 mod policy;
 #[cfg(test)]

@@ -9,25 +9,31 @@
 //!           what an aborted one leaves behind
 //! ─────────────────────────────── above decides, below does ──────────────────────────────────
 //! source    batches of a segment, checked        target    the segment that replaces a group
-//! cleaner   one log from its first dirty offset  swap      the new segment takes its place
+//! learned   the dirty part, read once            swap      the new segment takes its place
+//! cleaner   one log from its first dirty offset  run       what is asked of the log meanwhile
 //! ```
 
 mod cleaner;
 mod extents;
 mod filter;
 mod keys;
+mod learned;
 mod plan;
 mod rewrite;
+mod rules;
+mod run;
 mod source;
 mod state;
 mod superseded;
 mod survival;
 mod swap;
 mod target;
+mod terms;
 mod transactions;
 
-pub use cleaner::{CleanError, CleanReport, Cleaner, CleanerOptions, LogOwner, Pace, Stopped};
+pub use cleaner::Cleaner;
 pub use keys::KeySecret;
 pub use plan::{Assessment, filthiest};
 pub use state::Candidate;
 pub(crate) use state::CompactionState;
+pub use terms::{CleanError, CleanReport, CleanerOptions, LogOwner, Pace, Stopped};

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use klamm_model::Offset;
 use klamm_records::{BatchError, BatchHeader, BatchView};
 
-use super::cleaner::{CleanError, Pace};
+use super::terms::{CleanError, Pace};
 use crate::error::LogError;
 use crate::names::LOG_SUFFIX;
 use crate::segment::Segment;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use klamm_env::Disk;
 use klamm_model::{Offset, Timestamp};
 
-use super::filter::{LastData, LastRecord};
 use super::plan::{Assessment, LogFacts, SegmentFacts};
+use super::rules::{LastData, LastRecord};
 use super::swap::Swap;
 use crate::config::LogConfig;
 use crate::error::LogError;

@@ -9,9 +9,9 @@
 use klamm_model::{Offset, Timestamp};
 use klamm_records::{BatchHeader, RawRecord, RawRecords, RecordsError, TimestampType};
 
-use super::filter::{Rules, Seen};
 use super::keys::{AT_ONCE, KeyOffsets};
 use super::rewrite::Survivors;
+use super::rules::{Rules, Seen};
 use crate::seeded_bugs::{SeededBug, is_seeded};
 
 /// A record whose fate is asked for.

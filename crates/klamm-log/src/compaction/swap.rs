@@ -25,7 +25,7 @@ use crate::listing::{CLEANED_SUFFIX, SEGMENT_SUFFIXES, SWAP_SUFFIX};
 use crate::log::Log;
 use crate::names::{SNAPSHOT_SUFFIX, segment_file};
 use crate::segment::Segment;
-use crate::transaction_index::AbortedTransaction;
+use crate::segment::transaction_index::AbortedTransaction;
 
 /// A replacement under way.
 #[derive(Debug, Clone)]
@@ -93,14 +93,9 @@ impl Log {
         self.closing_on_failure(doomed)?;
         let last = swap.old.last().expect("a group is not empty").base_offset;
         // Before readers can see the new segment: places in the old ones mean nothing in it.
-        self.view.forget_recent_up_to(last);
-        let is_replaced = |t: &AbortedTransaction| {
-            (swap.new.base_offset..swap.end_offset).contains(&t.last_offset)
-        };
-        self.aborted.retain(|t| !is_replaced(t));
-        self.aborted.extend(swap.aborted.iter().copied());
-        self.aborted.sort_by_key(|t| t.last_offset);
-        self.view.aborted.store(Arc::new(self.aborted.clone()));
+        self.view.recent.forget_up_to(last);
+        self.aborted.replace(&(swap.new.base_offset..swap.end_offset), &swap.aborted);
+        self.aborted.publish(&self.view);
         let mut segments = Vec::clone(&self.view.segments.load());
         segments.splice(at..at + swap.old.len(), [Arc::clone(&swap.new)]);
         self.view.segments.store(Arc::new(segments));

@@ -11,9 +11,9 @@ use klamm_records::batches;
 use crate::error::LogError;
 use crate::listing::{CLEANED_SUFFIX, SEGMENT_SUFFIXES};
 use crate::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX};
-use crate::recovery::{add_entries, add_time_entry};
-use crate::segment::{Indexes, Segment};
-use crate::transaction_index::AbortedTransaction;
+use crate::segment::Segment;
+use crate::segment::indexes::IndexInterval;
+use crate::segment::transaction_index::AbortedTransaction;
 
 /// A path with another suffix behind it.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -31,8 +31,7 @@ pub(super) struct Target {
     written: u64,
     buffer: Vec<u8>,
     buffer_bytes: usize,
-    indexes: Indexes,
-    bytes_since_index: u64,
+    interval: IndexInterval,
     index_interval_bytes: u64,
 }
 
@@ -60,8 +59,7 @@ impl Target {
             written: 0,
             buffer: Vec::new(),
             buffer_bytes,
-            indexes: Indexes::default(),
-            bytes_since_index: 0,
+            interval: IndexInterval::default(),
             index_interval_bytes,
         })
     }
@@ -77,12 +75,11 @@ impl Target {
         for batch in batches(&self.buffer[from..]) {
             let batch = batch.expect("whole batches were written");
             self.segment.note_timestamp(&batch);
-            if self.bytes_since_index > self.index_interval_bytes {
-                self.bytes_since_index = 0;
-                add_entries(&self.segment, &mut self.indexes, &batch, position);
+            let bytes = batch.bytes().len() as u64;
+            if self.interval.is_due(bytes, self.index_interval_bytes) {
+                self.segment.index_batch(&batch, position);
             }
-            self.bytes_since_index += batch.bytes().len() as u64;
-            position += batch.bytes().len() as u64;
+            position += bytes;
         }
         let appended = (self.buffer.len() - from) as u64;
         if self.buffer.len() >= self.buffer_bytes {
@@ -115,17 +112,14 @@ impl Target {
         }
         let path = with_suffix(&self.segment.path(LOG_SUFFIX), CLEANED_SUFFIX);
         self.file.sync().map_err(LogError::growth(&path))?;
-        add_time_entry(&self.segment, &mut self.indexes);
-        let offsets: Vec<u8> = self.indexes.offsets.iter().flat_map(|e| e.to_bytes()).collect();
+        self.segment.index_max_timestamp();
+        let (offsets, times) = self.segment.index_bytes();
         self.write_aside(INDEX_SUFFIX, &offsets)?;
-        let times: Vec<u8> = self.indexes.times.iter().flat_map(|e| e.to_bytes()).collect();
         self.write_aside(TIME_INDEX_SUFFIX, &times)?;
         // Also without entries: it must replace the one that is there.
         let aborted: Vec<u8> = aborted.iter().flat_map(|t| t.to_bytes()).collect();
         self.write_aside(TRANSACTION_INDEX_SUFFIX, &aborted)?;
         self.segment.publish_size(self.written);
-        *self.segment.indexes.write().expect("no holder of this lock can panic") =
-            Some(self.indexes);
         Ok(Arc::new(self.segment))
     }
 

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use klamm_model::{Offset, ProducerId};
 use klamm_records::BatchHeader;
 
-use crate::transaction_index::AbortedTransaction;
+use crate::segment::transaction_index::AbortedTransaction;
 
 /// What a control batch says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

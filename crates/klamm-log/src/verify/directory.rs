@@ -9,10 +9,11 @@ use klamm_model::{Offset, TopicPartition};
 use super::{CURE_CHECKPOINT, Extent, Finding, Findings, VerifyError};
 use crate::checkpoint::parse_offsets;
 use crate::closed::{self, CLOSED_LOGS};
+use crate::directory::clean_shutdown::CLEAN_SHUTDOWN;
+use crate::directory::found_partition::{HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
+use crate::directory::meta_properties::{META_PROPERTIES, MetaProperties};
 use crate::error::LogError;
-use crate::log_dir::{CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
 use crate::mark::{self, RECOVERY_MARKS};
-use crate::meta_properties::{META_PROPERTIES, MetaProperties};
 use crate::names::CLEANER_OFFSETS;
 
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -7,7 +7,7 @@ use klamm_model::{Offset, Timestamp};
 use klamm_records::BatchHeader;
 
 use super::{CURE_INDEX, Findings};
-use crate::index::{
+use crate::segment::index::{
     ENTRY_BYTES, IndexEntry, TIME_ENTRY_BYTES, TimeIndexEntry, decode_index, decode_time_index,
 };
 

@@ -9,6 +9,7 @@
 //! repair     indexes written anew, each as a whole
 //! ```
 
+mod aborts;
 mod directory;
 mod indexes;
 mod partition;

@@ -1,21 +1,20 @@
 //! One partition's directory: every batch and record, the indexes against them, and the small
 //! files beside them.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use klamm_env::{Disk, OpenMode, durable};
-use klamm_model::{LeaderEpoch, Offset, ProducerId};
+use klamm_model::{LeaderEpoch, Offset};
 use klamm_records::{BatchView, Scratch};
 
+use super::aborts::{Aborts, SegmentEnd};
 use super::indexes::Expected;
 use super::walk::{WalkEnd, walk_batches};
 use super::{
     CURE_BATCHES, CURE_CHECKPOINT, CURE_INDEX, CURE_SNAPSHOT, Extent, Finding, Findings, Progress,
     VerifyError,
 };
-use crate::append::marker_in;
 use crate::checkpoint::parse_leader_epochs;
 use crate::epochs::LeaderEpochs;
 use crate::error::LogError;
@@ -24,9 +23,8 @@ use crate::names::{
     TRANSACTION_INDEX_SUFFIX, base_offset, segment_file,
 };
 use crate::partition_metadata::read_partition_metadata;
-use crate::producer_snapshot::decode_snapshot;
-use crate::producer_state::ProducerState;
-use crate::transaction_index::{AbortedTransaction, ENTRY_BYTES};
+use crate::producers::snapshot::decode_snapshot;
+use crate::producers::state::ProducerState;
 
 /// Largest small file: an index has 2 GiB at most.
 const FILE_BYTES_MAX: u64 = 1 << 31;
@@ -70,32 +68,6 @@ pub fn verify_partition(
     let extent = first.map(|first| Extent { first, end: check.end });
     let report = PartitionReport { findings: check.findings.found, extent, ..check.report };
     Ok(report)
-}
-
-/// The aborted transactions of a segment.
-#[derive(Debug, Default)]
-pub(super) struct Aborts {
-    /// Those whose records are there.
-    pub(super) transactions: Vec<AbortedTransaction>,
-    /// Producer and offset of each marker, also of those whose records compaction has taken.
-    pub(super) markers: HashSet<(ProducerId, Offset)>,
-}
-
-impl Aborts {
-    /// What a batch says of its producer is remembered.
-    pub(super) fn note(&mut self, batch: &BatchView<'_>, producers: &mut ProducerState) {
-        let header = batch.header();
-        let Some(producer) = header.producer else { return };
-        match marker_in(batch) {
-            Some(marker) => {
-                if !marker.is_commit {
-                    self.markers.insert((producer.id, header.base_offset));
-                }
-                self.transactions.extend(producers.on_marker(header, marker));
-            }
-            None => producers.on_appended(header),
-        }
-    }
 }
 
 struct Check<'a> {
@@ -223,7 +195,10 @@ impl<'a> Check<'a> {
         if let WalkEnd::NotABatch { position, error } = ended {
             self.no_batch((&path, position), (len, next), &error);
         }
-        self.transaction_index((base, next), &aborted)?;
+        let path_of_index = self.path(base, TRANSACTION_INDEX_SUFFIX);
+        let entries = self.read(&path_of_index)?.unwrap_or_default();
+        let segment_end = next.map_or(SegmentEnd::Open(self.end), |_| SegmentEnd::Sealed);
+        aborted.compare((&path_of_index, &entries), segment_end, &mut self.findings);
         if let Some(next) = next.filter(|next| *next > self.end) {
             self.outer_gaps.push((path, self.end, next));
         }
@@ -308,44 +283,6 @@ impl<'a> Check<'a> {
         let bytes = self.read(&self.path(base, SNAPSHOT_SUFFIX))?;
         let state = bytes.and_then(|bytes| decode_snapshot(&bytes).ok());
         self.producers = state.unwrap_or_default();
-        Ok(())
-    }
-
-    /// Each entry has its marker; each aborted transaction of a sealed segment has its entry.
-    fn transaction_index(
-        &mut self,
-        (base, next): (Offset, Option<Offset>),
-        aborted: &Aborts,
-    ) -> Result<(), VerifyError> {
-        let path = self.path(base, TRANSACTION_INDEX_SUFFIX);
-        let bytes = self.read(&path)?.unwrap_or_default();
-        let entries = AbortedTransaction::decode(&bytes);
-        let used = entries.len() * ENTRY_BYTES;
-        if used < bytes.len() {
-            let what = "what is there is no entry".to_owned();
-            self.findings.damage(&path, Some(used as u64), (what, CURE_INDEX));
-        }
-        let marks = |t: &AbortedTransaction| (t.producer_id, t.last_offset);
-        let is_at_end = |t: &AbortedTransaction| next.is_none() && t.last_offset >= self.end;
-        for (n, entry) in entries.iter().enumerate() {
-            // Compaction takes the records first, and the marker with its entry later.
-            if !aborted.markers.contains(&marks(entry)) || is_at_end(entry) {
-                let what = format!("no transaction was aborted at offset {}", entry.last_offset);
-                let place = (n * ENTRY_BYTES) as u64;
-                self.findings.damage(&path, Some(place), (what, CURE_INDEX));
-            }
-        }
-        let told: HashSet<(ProducerId, Offset)> = entries.iter().map(marks).collect();
-        let is_missing = |t: &&AbortedTransaction| !told.contains(&marks(t));
-        if let Some(missing) =
-            aborted.transactions.iter().find(is_missing).filter(|_| next.is_some())
-        {
-            let what = format!(
-                "the transaction of producer {} that was aborted at offset {} is not in it",
-                missing.producer_id, missing.last_offset
-            );
-            self.findings.damage(&path, None, (what, CURE_INDEX));
-        }
         Ok(())
     }
 

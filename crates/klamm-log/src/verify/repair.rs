@@ -8,7 +8,7 @@ use std::sync::Arc;
 use klamm_env::{Disk, OpenMode, durable};
 use klamm_model::Offset;
 
-use super::partition::Aborts;
+use super::aborts::Aborts;
 use super::walk::{WalkEnd, walk_batches};
 use super::{Progress, VerifyError};
 use crate::error::LogError;
@@ -16,11 +16,11 @@ use crate::names::{
     INDEX_SUFFIX, LOG_SUFFIX, SNAPSHOT_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX,
     base_offset, segment_file,
 };
-use crate::producer_snapshot::{decode_snapshot, encode_snapshot};
-use crate::producer_state::ProducerState;
-use crate::recovery::{add_entries, add_time_entry};
-use crate::segment::{Indexes, Segment};
-use crate::transaction_index::AbortedTransaction;
+use crate::producers::snapshot::{decode_snapshot, encode_snapshot};
+use crate::producers::state::ProducerState;
+use crate::segment::Segment;
+use crate::segment::indexes::IndexInterval;
+use crate::segment::transaction_index::AbortedTransaction;
 
 const FILE_BYTES_MAX: u64 = 1 << 31;
 
@@ -131,7 +131,7 @@ impl Repair<'_> {
         let file = self.disk.open(&path, OpenMode::Read).map_err(LogError::io(&path))?;
         let len = file.len().map_err(LogError::io(&path))?;
         let segment = Segment::new(self.disk, self.dir, base, len);
-        let (mut indexes, mut since, mut damaged) = (Indexes::default(), 0, None);
+        let (mut interval, mut damaged) = (IndexInterval::default(), None);
         let (mut aborted, mut next_offset) = (Aborts::default(), base);
         let ended = walk_batches((&path, file.as_ref()), len, progress, &mut |found| {
             let header = found.batch.header();
@@ -143,11 +143,9 @@ impl Repair<'_> {
             }
             next_offset = header.next_offset();
             segment.note_timestamp(header);
-            if since > self.index_interval_bytes {
-                since = 0;
-                add_entries(&segment, &mut indexes, header, found.position);
+            if interval.is_due(header.size_in_bytes() as u64, self.index_interval_bytes) {
+                segment.index_batch(header, found.position);
             }
-            since += header.size_in_bytes() as u64;
             aborted.note(&found.batch, &mut self.producers);
         })?;
         if let WalkEnd::NotABatch { position, .. } = ended {
@@ -163,9 +161,8 @@ impl Repair<'_> {
         if !is_meant {
             return Ok(());
         }
-        add_time_entry(&segment, &mut indexes);
-        let offsets: Vec<u8> = indexes.offsets.iter().flat_map(|e| e.to_bytes()).collect();
-        let times: Vec<u8> = indexes.times.iter().flat_map(|e| e.to_bytes()).collect();
+        segment.index_max_timestamp();
+        let (offsets, times) = segment.index_bytes();
         self.replace(self.path(base, INDEX_SUFFIX), &offsets)?;
         self.replace(self.path(base, TIME_INDEX_SUFFIX), &times)?;
         self.transaction_index(base, &aborted)
@@ -192,9 +189,9 @@ impl Repair<'_> {
                 (k.producer_id, k.first_offset, k.last_offset)
                     == (t.producer_id, t.first_offset, t.last_offset)
             });
-        let is_whole = bytes
-            .as_ref()
-            .is_none_or(|b| b.len() == known.len() * crate::transaction_index::ENTRY_BYTES);
+        let is_whole = bytes.as_ref().is_none_or(|b| {
+            b.len() == known.len() * crate::segment::transaction_index::ENTRY_BYTES
+        });
         if is_same && is_whole {
             self.done.unchanged += 1;
             return Ok(());

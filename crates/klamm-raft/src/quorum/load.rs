@@ -9,7 +9,7 @@ use klamm_metadata::Provenance;
 use klamm_model::{METADATA_TOPIC_ID, Offset, Timestamp};
 use klamm_records::BatchView;
 
-use super::QuorumOptions;
+use super::options::QuorumOptions;
 use crate::replay::Replay;
 use crate::snapshot::{self, SnapshotFile};
 use crate::{RaftError, SnapshotId, tail};

@@ -1,31 +1,16 @@
 //! What must be true of a log, whatever happened before: compared with its model by reading it
 //! through its public door. It never changes either.
 
-use klamm_env::FileSlice;
-use klamm_log::{AtLeastOne, Limits, Log, LogView, decode_index, decode_time_index, names};
+use klamm_log::{Log, LogView, decode_index, decode_time_index, names};
 use klamm_model::{Offset, ProducerId, Timestamp};
 use klamm_records::{BatchView, batches};
 
 use super::compacted;
+use super::finding::{Finding, ensure, equal, limits, read};
 use super::model::Model;
 use super::stored::Stored;
 use crate::disk::SimDisk;
 use crate::random::Seeded;
-
-/// What a check found, in one sentence.
-pub(crate) type Finding = Result<(), String>;
-
-pub(crate) fn ensure(is_true: bool, what: impl FnOnce() -> String) -> Finding {
-    if is_true { Ok(()) } else { Err(what()) }
-}
-
-pub(super) fn equal<T: PartialEq + std::fmt::Debug>(
-    what: &str,
-    found: &T,
-    expected: &T,
-) -> Finding {
-    ensure(found == expected, || format!("{what}: {found:?} instead of {expected:?}"))
-}
 
 /// All of it.
 pub(crate) fn log(log: &Log, model: &Model, disk: &SimDisk, random: &mut Seeded) -> Finding {
@@ -45,18 +30,6 @@ pub(crate) fn log(log: &Log, model: &Model, disk: &SimDisk, random: &mut Seeded)
     }
     aborted(view, model)?;
     indexes(log, model, disk)
-}
-
-pub(super) fn limits(bytes_max: u32, model: &Model) -> Limits {
-    Limits { bytes_max, at_least_one: AtLeastOne::Batch, upper: Offset(model.end) }
-}
-
-pub(super) fn read(view: &LogView, offset: i64, limits: Limits) -> Result<Vec<u8>, String> {
-    let read = view.read(Offset(offset), limits).map_err(|e| format!("read at {offset}: {e}"))?;
-    let slice: Option<FileSlice> = read.slice;
-    slice.map_or(Ok(Vec::new()), |slice| {
-        slice.read().map_err(|e| format!("read of the slice at {offset}: {e}"))
-    })
 }
 
 /// The batches that hold `offset` or come after it.

@@ -10,7 +10,7 @@ use klamm_log::{
 };
 use klamm_model::{Offset, Timestamp};
 
-use super::check::{Finding, ensure};
+use super::finding::{Finding, ensure};
 use super::world::World;
 
 /// A slot of the cleaner's table of keys.

@@ -8,9 +8,12 @@ use klamm_log::{AtLeastOne, Limits, LogView};
 use klamm_model::{Offset, Timestamp};
 use klamm_records::{batches, layout};
 
-use super::check::{self, Finding, ensure};
+use super::check;
+use super::finding::{Finding, ensure};
+use super::mix::Mix;
 use super::model::Model;
-use super::world::{Ending, Mix, World, partition_path};
+use super::place::partition_path;
+use super::world::{Ending, World};
 use super::{Violation, run};
 use crate::damage::Damage;
 use crate::disk::{DeviceFault, SimDisk};
@@ -174,8 +177,8 @@ fn work(world: &mut World, stop: Stop) -> Finding {
     }
     world.stop(Ending::Kill)?;
     if stop == Stop::Unsynced {
-        let points = super::world::root().join("recovery-point-offset-checkpoint");
-        let marks = super::world::root().join("klamm-recovery-checkpoint");
+        let points = super::place::root().join("recovery-point-offset-checkpoint");
+        let marks = super::place::root().join("klamm-recovery-checkpoint");
         for path in [points, marks] {
             // There is none if nothing was written yet.
             let _removed = world.disk.remove(&path);

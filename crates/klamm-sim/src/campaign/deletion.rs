@@ -7,9 +7,11 @@ use klamm_env::Disk;
 use klamm_log::{Log, names};
 use klamm_model::Uuid;
 
-use super::check::Finding;
+use super::finding::Finding;
+use super::mix::Mix;
+use super::place::{partition_name, partition_path};
 use super::stored::NOW;
-use super::world::{Mix, World, partition_name, partition_path};
+use super::world::World;
 
 impl World {
     /// Gives a partition's directory a name that says that it waits for its removal.

@@ -3,15 +3,26 @@
 //! A seed decides everything: what is done, what fails, when the power goes, what survives. Each
 //! campaign gives the first [`Violation`], whose text replays it.
 
+mod adopt;
+mod appends;
 mod check;
+mod checkpoints;
 mod compacted;
 mod compaction;
 mod corruption;
+mod cuts;
 mod deletion;
+mod finding;
+mod found;
+mod history;
+mod mix;
 mod model;
+mod place;
+mod restart;
 mod small;
 mod steps;
 mod stored;
+mod tally;
 mod world;
 
 use std::fmt;
@@ -22,8 +33,9 @@ pub use small::small_files;
 
 use crate::disk::{Call, SimDisk};
 use crate::random::Seeded;
-pub use world::CompactionTally;
-use world::{Ending, Mix, World};
+use mix::Mix;
+pub use tally::CompactionTally;
+use world::{Ending, World};
 
 /// A promise that was broken.
 #[derive(Debug, Clone)]
@@ -121,7 +133,7 @@ fn finish(world: &mut World) -> Result<(), String> {
     let before: Vec<(i64, i64)> = world.models.iter().map(|m| (m.start, m.end)).collect();
     world.end(Ending::Clean)?;
     let after: Vec<(i64, i64)> = world.models.iter().map(|m| (m.start, m.end)).collect();
-    check::ensure(before == after, || format!("{before:?} became {after:?} by opening it"))
+    finding::ensure(before == after, || format!("{before:?} became {after:?} by opening it"))
 }
 
 /// How many changing calls a recorded workload makes.

@@ -3,10 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::check::{self, Finding, ensure};
+use super::check;
 use super::corruption::serve;
+use super::finding::{Finding, ensure};
+use super::mix::Mix;
 use super::model::Model;
-use super::world::{Mix, World, partition_path, root};
+use super::place::{partition_path, root};
+use super::world::World;
 use super::{Violation, run};
 use crate::disk::SimDisk;
 use crate::random::Seeded;
