@@ -370,8 +370,9 @@ const NOTHING: Counts = Counts {
 
 /// Fetches from `offset` on; gives the bytes of the batches.
 fn fetch(connection: &mut Connection, offset: i64) -> usize {
-    let id = connection.send(&mut fetch_frame(TOPIC.name, &[offset]).unwrap()).unwrap();
-    let answer = connection.receive::<FetchRequest>(id, FETCH_VERSION).unwrap();
+    let mut frame = fetch_frame(TOPIC.name, &[offset]).expect("the request is small");
+    let id = connection.send(&mut frame).expect("the node reads");
+    let answer = connection.receive::<FetchRequest>(id, FETCH_VERSION).expect("the node answers");
     let partition = &answer.responses[0].partitions[0];
     assert_eq!(partition.error_code, 0);
     partition.records.len()
