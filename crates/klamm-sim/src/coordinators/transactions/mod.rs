@@ -17,6 +17,7 @@ mod client;
 mod ledger;
 mod markers;
 mod options;
+mod requests;
 #[cfg(test)]
 mod schedules;
 mod world;
