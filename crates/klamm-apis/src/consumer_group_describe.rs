@@ -19,7 +19,7 @@ use crate::Context;
 use crate::api::{Api, Reply};
 use crate::caller::Caller;
 use crate::describe_groups::group_operations;
-use crate::groups::{ask, misplaced, serves_consumers};
+use crate::groups::{ask_each, misplaced, serves_consumers};
 
 /// Kafka's number for a member that speaks the classic protocol.
 const CLASSIC_MEMBER: i8 = 0;
@@ -40,31 +40,31 @@ impl Api for ConsumerGroupDescribe {
         version: i16,
     ) -> Reply<ConsumerGroupDescribeResponse> {
         let operations = group_operations(request.include_authorized_operations);
-        let mut groups = Vec::with_capacity(request.group_ids.len());
-        for group_id in request.group_ids {
-            let asked = Request::DescribeConsumers(group_id.clone());
-            let answer = match serves_consumers(&ctx) {
-                true => ask(&ctx, &group_id, asked).await,
-                false => Response::Unavailable(ErrorCode::UnsupportedVersion),
-            };
-            let (error, message) = match answer {
-                Response::DescribeConsumers(Ok(group)) => {
-                    groups.push(described(*group, operations, version));
-                    continue;
-                }
-                Response::DescribeConsumers(Err(refusal)) => {
-                    (refusal.error, Some(Str::from(refusal.message)))
-                }
-                other => (misplaced(&other), None),
-            };
-            groups.push(DescribedGroup {
-                error_code: error.code(),
-                error_message: message,
-                group_id,
-                ..DescribedGroup::default()
-            });
-        }
+        let answers = match serves_consumers(&ctx) {
+            true => ask_each(&ctx, &request.group_ids, Request::DescribeConsumers).await,
+            false => {
+                let refusal = || Response::Unavailable(ErrorCode::UnsupportedVersion);
+                request.group_ids.iter().map(|_| refusal()).collect()
+            }
+        };
+        let line = |(group_id, answer): (Str, Response)| match answer {
+            Response::DescribeConsumers(Ok(group)) => described(*group, operations, version),
+            Response::DescribeConsumers(Err(refusal)) => {
+                refused(group_id, refusal.error, Some(Str::from(refusal.message)))
+            }
+            other => refused(group_id, misplaced(&other), None),
+        };
+        let groups = request.group_ids.into_iter().zip(answers).map(line).collect();
         ConsumerGroupDescribeResponse { groups, ..ConsumerGroupDescribeResponse::default() }.into()
+    }
+}
+
+fn refused(group_id: Str, error: ErrorCode, message: Option<Str>) -> DescribedGroup {
+    DescribedGroup {
+        error_code: error.code(),
+        error_message: message,
+        group_id,
+        ..DescribedGroup::default()
     }
 }
 

@@ -8,11 +8,12 @@ use std::rc::Rc;
 use klamm_group_coordinator::{Request, Response};
 use klamm_protocol::delete_groups_response::DeletableGroupResult;
 use klamm_protocol::{DeleteGroupsRequest, DeleteGroupsResponse, Listener};
+use klamm_stdx::Str;
 
 use crate::Context;
 use crate::api::{Api, Reply};
 use crate::caller::Caller;
-use crate::groups::{ask, misplaced};
+use crate::groups::{ask_each, misplaced};
 
 pub(crate) struct DeleteGroups;
 
@@ -27,14 +28,15 @@ impl Api for DeleteGroups {
         request: DeleteGroupsRequest,
         _: i16,
     ) -> Reply<DeleteGroupsResponse> {
-        let mut results = Vec::with_capacity(request.groups_names.len());
-        for group_id in request.groups_names {
-            let code = match ask(&ctx, &group_id, Request::Delete(group_id.clone())).await {
+        let answers = ask_each(&ctx, &request.groups_names, Request::Delete).await;
+        let line = |(group_id, answer): (Str, Response)| {
+            let code = match answer {
                 Response::Delete(code) => code,
                 other => misplaced(&other),
             };
-            results.push(DeletableGroupResult { group_id, error_code: code.code() });
-        }
+            DeletableGroupResult { group_id, error_code: code.code() }
+        };
+        let results = request.groups_names.into_iter().zip(answers).map(line).collect();
         DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() }.into()
     }
 }

@@ -16,7 +16,7 @@ use crate::Context;
 use crate::api::{Api, Reply};
 use crate::caller::Caller;
 use crate::describe_cluster::NO_OPERATIONS;
-use crate::groups::{ask, misplaced};
+use crate::groups::{ask_each, misplaced};
 
 /// From here on a group that does not exist is an error, not a dead group.
 const NOT_FOUND_FROM: i16 = 6;
@@ -35,15 +35,13 @@ impl Api for DescribeGroups {
         version: i16,
     ) -> Reply<DescribeGroupsResponse> {
         let operations = group_operations(request.include_authorized_operations && version >= 3);
-        let mut groups = Vec::with_capacity(request.groups.len());
-        for group_id in request.groups {
-            let line = match ask(&ctx, &group_id, Request::Describe(group_id.clone())).await {
-                Response::Describe(Some(group)) => describe(*group, operations),
-                Response::Describe(None) => missing(group_id, version),
-                other => refused(group_id, misplaced(&other)),
-            };
-            groups.push(line);
-        }
+        let answers = ask_each(&ctx, &request.groups, Request::Describe).await;
+        let line = |(group_id, answer): (Str, Response)| match answer {
+            Response::Describe(Some(group)) => describe(*group, operations),
+            Response::Describe(None) => missing(group_id, version),
+            other => refused(group_id, misplaced(&other)),
+        };
+        let groups = request.groups.into_iter().zip(answers).map(line).collect();
         DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }.into()
     }
 }

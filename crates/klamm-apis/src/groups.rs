@@ -8,15 +8,43 @@ use klamm_stdx::Str;
 use crate::Context;
 use crate::internal_topics::partition_count;
 
-/// Asks the shard of a group.
-pub(crate) async fn ask(ctx: &Context, group_id: &Str, request: Request) -> Response {
-    if group_id.is_empty() && !may_be_nameless(&request) {
-        return Response::Unavailable(ErrorCode::InvalidGroupId);
+/// Groups of one request that are with their shards at once: what is written for them is committed
+/// together, and they leave room in the queue for other clients.
+const ASKED_AT_ONCE: usize = 64;
+
+/// Asks the shard of a group. The question is on its way before the answer is waited for.
+pub(crate) fn ask(
+    ctx: &Context,
+    group_id: &Str,
+    request: Request,
+) -> impl Future<Output = Response> + use<> {
+    let asked = match partition_count(ctx, GROUP_OFFSETS_TOPIC) {
+        _ if group_id.is_empty() && !may_be_nameless(&request) => Err(ErrorCode::InvalidGroupId),
+        Some(n) => Ok(ctx.groups.request(partition_for(group_id, n), request)),
+        None => Err(ErrorCode::CoordinatorNotAvailable),
+    };
+    async move {
+        match asked {
+            Ok(answer) => answer.await,
+            Err(code) => Response::Unavailable(code),
+        }
     }
-    match partition_count(ctx, GROUP_OFFSETS_TOPIC) {
-        Some(n) => ctx.groups.request(partition_for(group_id, n), request).await,
-        None => Response::Unavailable(ErrorCode::CoordinatorNotAvailable),
+}
+
+/// Asks the shards of many groups; the answers are in the order of the groups.
+pub(crate) async fn ask_each(
+    ctx: &Context,
+    group_ids: &[Str],
+    question: impl Fn(Str) -> Request,
+) -> Vec<Response> {
+    let mut answers = Vec::with_capacity(group_ids.len());
+    for some in group_ids.chunks(ASKED_AT_ONCE) {
+        let asked: Vec<_> = some.iter().map(|id| ask(ctx, id, question(id.clone()))).collect();
+        for answer in asked {
+            answers.push(answer.await);
+        }
     }
+    answers
 }
 
 /// Whether Kafka takes it for a group without a name, into which clients of old may commit; what the

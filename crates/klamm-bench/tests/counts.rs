@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use klamm_bench::payload::{PRODUCE_VERSION, Payload, Shape};
 use klamm_bench::read_back::{FETCH_VERSION, fetch_frame, read_all};
@@ -17,7 +18,13 @@ use klamm_config::{BrokerConfig, Properties};
 use klamm_env::real::RealDisk;
 use klamm_env::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, Space};
 use klamm_protocol::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use klamm_protocol::{FetchRequest, ListOffsetsRequest, ProduceRequest};
+use klamm_protocol::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use klamm_protocol::{
+    DeleteGroupsRequest, FetchRequest, FindCoordinatorRequest, ListOffsetsRequest,
+    OffsetCommitRequest, ProduceRequest,
+};
 use klamm_server::{Node, NodeOptions};
 use klamm_stdx::Str;
 
@@ -28,11 +35,14 @@ const REQUESTS: u64 = 1_000;
 const LATEST: i64 = -1;
 const MAX_TIMESTAMP: i64 = -3;
 const LIST_OFFSETS_VERSION: i16 = 7;
+const FIND_COORDINATOR_VERSION: i16 = 4;
+const OFFSET_COMMIT_VERSION: i16 = 9;
+const DELETE_GROUPS_VERSION: i16 = 2;
 
 const TOPIC: Topic<'static> = Topic { name: "counted", partition_count: 1 };
 
-/// How often each was called, on files of the counted topic alone: the metadata log and the
-/// checkpoints have a rhythm of their own.
+/// How often each was called, on files of the counted topic and of groups alone: the metadata log
+/// and the checkpoints have a rhythm of their own.
 #[derive(Debug, Default)]
 struct Calls {
     opens: AtomicU64,
@@ -98,7 +108,8 @@ impl CountingDisk {
 }
 
 fn is_counted(path: &Path) -> bool {
-    path.to_string_lossy().contains("/counted-")
+    let path = path.to_string_lossy();
+    path.contains("/counted-") || path.contains("/__consumer_offsets-")
 }
 
 impl Disk for CountingDisk {
@@ -347,9 +358,9 @@ fn with_flush_ms_what_nobody_waits_for_is_synced_by_time_and_without_it_never() 
         produce(&mut connection, 1);
     }
     // Both nodes have the same time for it; the one has to use it.
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     while timed.calls.syncs.load(Ordering::Relaxed) == 0 {
-        assert!(started.elapsed() < std::time::Duration::from_secs(30), "it is never synced");
+        assert!(started.elapsed() < Duration::from_secs(30), "it is never synced");
         std::thread::yield_now();
     }
     assert_eq!(lazy.calls.take().syncs, 0);
@@ -417,5 +428,53 @@ fn a_worker_waits_for_no_device_whatever_is_read() {
     // Others have waited.
     assert_eq!(fixture.calls.waits_of_workers.load(Ordering::Relaxed), 0);
     assert!(fixture.calls.take().reads > 0);
+    fixture.stop();
+}
+
+/// Commits offset 0 of the topic for a group without members; `None` while the coordinator loads.
+fn commit(connection: &mut Connection, group_id: &Str) -> Option<()> {
+    let partition = OffsetCommitRequestPartition::default();
+    let topic = OffsetCommitRequestTopic {
+        name: Str::from(TOPIC.name),
+        partitions: vec![partition],
+        ..OffsetCommitRequestTopic::default()
+    };
+    let request = OffsetCommitRequest {
+        group_id: group_id.clone(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..OffsetCommitRequest::default()
+    };
+    let answer = connection.ask(&request, OFFSET_COMMIT_VERSION).expect("the node answers");
+    (answer.topics[0].partitions[0].error_code == 0).then_some(())
+}
+
+#[test]
+fn groups_that_one_request_deletes_share_their_syncs() {
+    const GROUPS: usize = 200;
+    let fixture = Fixture::start_with("groups", &[("offsets.topic.num.partitions", "1")]);
+    let mut connection = Connection::open(fixture.address).unwrap();
+    let groups: Vec<Str> = (0..GROUPS).map(|n| Str::from(format!("group-{n}"))).collect();
+    let finder = FindCoordinatorRequest {
+        coordinator_keys: vec![groups[0].clone()],
+        ..FindCoordinatorRequest::default()
+    };
+    connection.ask(&finder, FIND_COORDINATOR_VERSION).expect("the node answers");
+    let started = Instant::now();
+    while commit(&mut connection, &groups[0]).is_none() {
+        assert!(started.elapsed() < Duration::from_secs(30), "no coordinator comes");
+        std::thread::yield_now();
+    }
+    for group in &groups[1..] {
+        commit(&mut connection, group).expect("the coordinator is there");
+    }
+    fixture.calls.take();
+    let request = DeleteGroupsRequest { groups_names: groups };
+    let answer = connection.ask(&request, DELETE_GROUPS_VERSION).expect("the node answers");
+    assert_eq!(answer.results.iter().filter(|result| result.error_code == 0).count(), GROUPS);
+    let counts = fixture.calls.take();
+    // Each is a batch of its own. Without somebody to wait for, one sync would do for all.
+    assert_eq!(counts.writes, GROUPS as u64);
+    assert!(counts.syncs <= GROUPS as u64 / 10, "{counts:?}");
     fixture.stop();
 }

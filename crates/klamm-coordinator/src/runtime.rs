@@ -74,13 +74,22 @@ impl<S: Shard> Clone for CoordinatorHandle<S> {
 }
 
 impl<S: Shard> CoordinatorHandle<S> {
-    /// Asks the shard of `partition`.
-    pub async fn request(&self, partition: PartitionIndex, request: S::Request) -> S::Response {
+    /// Asks the shard of `partition`. The request is on its way before the answer is waited for:
+    /// who has several sends them all first, and what they write is committed together.
+    pub fn request(
+        &self,
+        partition: PartitionIndex,
+        request: S::Request,
+    ) -> impl Future<Output = S::Response> + use<S> {
         let (reply, answer) = oneshot::channel();
-        if self.commands.try_send(Command::Request { partition, request, reply }).is_err() {
-            return S::unavailable(ErrorCode::CoordinatorLoadInProgress);
+        let sent = self.commands.try_send(Command::Request { partition, request, reply });
+        let is_sent = sent.is_ok();
+        async move {
+            match is_sent {
+                true => answer.await.unwrap_or_else(|_| S::unavailable(ErrorCode::NotCoordinator)),
+                false => S::unavailable(ErrorCode::CoordinatorLoadInProgress),
+            }
         }
-        answer.await.unwrap_or_else(|_| S::unavailable(ErrorCode::NotCoordinator))
     }
 
     /// Asks every shard that is here.
