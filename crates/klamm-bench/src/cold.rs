@@ -30,7 +30,12 @@ const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub fn forget_pages(dir: &Path) -> Result<(), LoadError> {
     let doing = |error| LoadError::system(format!("drop pages of {}", dir.display()), error);
     for entry in std::fs::read_dir(dir).map_err(doing)? {
-        let file = std::fs::File::open(entry.map_err(doing)?.path()).map_err(doing)?;
+        let file = match std::fs::File::open(entry.map_err(doing)?.path()) {
+            Ok(file) => file,
+            // Whoever writes there may have replaced it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(doing(error)),
+        };
         file.sync_all().map_err(doing)?;
         fadvise(&file, 0, None, Advice::DontNeed).map_err(|error| doing(error.into()))?;
     }
