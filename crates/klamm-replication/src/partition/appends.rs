@@ -37,9 +37,10 @@ impl Partition {
         drop(log);
         match result {
             Ok(appended) => {
-                if is_flush_due {
+                // What is to be saved grows while it waits, and the next start would read it.
+                if is_flush_due || is_save_due {
                     self.ask_for_sync(Urgency::Now);
-                } else if is_save_due || self.settings.is_synced() {
+                } else if self.settings.is_synced() {
                     self.ask_for_sync(self.waiters.urgency());
                 }
                 self.advance();
