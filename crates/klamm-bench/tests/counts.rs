@@ -6,8 +6,8 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use klamm_bench::payload::{PRODUCE_VERSION, Payload, Shape};
@@ -30,6 +30,9 @@ use klamm_stdx::Str;
 
 /// Requests that are counted.
 const REQUESTS: u64 = 1_000;
+
+/// Whatever is waited for should be there long before.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `ListOffsetsRequest.LATEST_TIMESTAMP` and `MAX_TIMESTAMP`, and a version that knows them.
 const LATEST: i64 = -1;
@@ -57,6 +60,43 @@ struct Calls {
     is_cold: AtomicBool,
     /// Reads for which a worker would have waited.
     waits_of_workers: AtomicU64,
+    held: HeldSyncs,
+}
+
+/// Syncs that wait until so much is written that there is nothing more to wait for.
+#[derive(Debug, Default)]
+struct HeldSyncs {
+    /// Writes that are still to come, and whether a sync has waited for them in vain.
+    state: Mutex<(u64, bool)>,
+    written: Condvar,
+}
+
+impl HeldSyncs {
+    fn until(&self, writes: u64) {
+        *self.state.lock().expect("no holder of this lock can panic") = (writes, false);
+    }
+
+    fn on_write(&self) {
+        let mut state = self.state.lock().expect("no holder of this lock can panic");
+        state.0 = state.0.saturating_sub(1);
+        self.written.notify_all();
+    }
+
+    fn wait(&self) {
+        let state = self.state.lock().expect("no holder of this lock can panic");
+        let held = |state: &mut (u64, bool)| state.0 > 0;
+        let (mut state, _) = self
+            .written
+            .wait_timeout_while(state, PATIENCE, held)
+            .expect("no holder of this lock can panic");
+        if state.0 > 0 {
+            *state = (0, true);
+        }
+    }
+
+    fn was_in_vain(&self) -> bool {
+        self.state.lock().expect("no holder of this lock can panic").1
+    }
 }
 
 /// A moment's counts.
@@ -196,11 +236,13 @@ impl DiskFile for CountingFile {
 
     fn write_all_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
         count(&self.calls.writes);
+        self.calls.held.on_write();
         self.file.write_all_at(parts, position)
     }
 
     fn sync(&self) -> io::Result<()> {
         count(&self.calls.syncs);
+        self.calls.held.wait();
         self.file.sync()
     }
 
@@ -360,7 +402,7 @@ fn with_flush_ms_what_nobody_waits_for_is_synced_by_time_and_without_it_never() 
     // Both nodes have the same time for it; the one has to use it.
     let started = Instant::now();
     while timed.calls.syncs.load(Ordering::Relaxed) == 0 {
-        assert!(started.elapsed() < Duration::from_secs(30), "it is never synced");
+        assert!(started.elapsed() < PATIENCE, "it is never synced");
         std::thread::yield_now();
     }
     assert_eq!(lazy.calls.take().syncs, 0);
@@ -450,8 +492,8 @@ fn commit(connection: &mut Connection, group_id: &Str) -> Option<()> {
 }
 
 #[test]
-fn groups_that_one_request_deletes_share_their_syncs() {
-    const GROUPS: usize = 200;
+fn groups_that_one_request_deletes_are_all_written_before_one_is_synced() {
+    const GROUPS: usize = 64;
     let fixture = Fixture::start_with("groups", &[("offsets.topic.num.partitions", "1")]);
     let mut connection = Connection::open(fixture.address).unwrap();
     let groups: Vec<Str> = (0..GROUPS).map(|n| Str::from(format!("group-{n}"))).collect();
@@ -462,19 +504,16 @@ fn groups_that_one_request_deletes_share_their_syncs() {
     connection.ask(&finder, FIND_COORDINATOR_VERSION).expect("the node answers");
     let started = Instant::now();
     while commit(&mut connection, &groups[0]).is_none() {
-        assert!(started.elapsed() < Duration::from_secs(30), "no coordinator comes");
+        assert!(started.elapsed() < PATIENCE, "no coordinator comes");
         std::thread::yield_now();
     }
     for group in &groups[1..] {
         commit(&mut connection, group).expect("the coordinator is there");
     }
-    fixture.calls.take();
+    fixture.calls.held.until(GROUPS as u64);
     let request = DeleteGroupsRequest { groups_names: groups };
     let answer = connection.ask(&request, DELETE_GROUPS_VERSION).expect("the node answers");
     assert_eq!(answer.results.iter().filter(|result| result.error_code == 0).count(), GROUPS);
-    let counts = fixture.calls.take();
-    // Each is a batch of its own. Without somebody to wait for, one sync would do for all.
-    assert_eq!(counts.writes, GROUPS as u64);
-    assert!(counts.syncs <= GROUPS as u64 / 10, "{counts:?}");
+    assert!(!fixture.calls.held.was_in_vain(), "one was synced before the next was written");
     fixture.stop();
 }
