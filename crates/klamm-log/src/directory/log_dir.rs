@@ -89,7 +89,10 @@ impl LogDir {
         let was_clean = clean_shutdown::is_there(disk.as_ref(), path).map_err(io)?;
         let mut closed = ClosedLogs::new();
         if was_clean {
-            if let Some(epoch) = clean_shutdown::broker_epoch(disk.as_ref(), path).map_err(io)? {
+            let epoch = clean_shutdown::broker_epoch(disk.as_ref(), path).map_err(|error| {
+                DirError::Io { path: path.join(clean_shutdown::CLEAN_SHUTDOWN), error }
+            })?;
+            if let Some(epoch) = epoch {
                 closed = closed::read(disk.as_ref(), &path.join(CLOSED_LOGS), epoch)?;
             }
             clean_shutdown::remove(disk.as_ref(), path).map_err(io)?;

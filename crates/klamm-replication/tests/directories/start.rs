@@ -128,3 +128,15 @@ fn a_directory_of_somebody_else_stops_the_node() {
     let error = klamm_log::LogDirs::open(&storage.env().disk, &options).unwrap_err().to_string();
     assert!(error.contains("other") && error.contains(&path.display().to_string()), "{error}");
 }
+
+#[test]
+fn what_cannot_be_read_in_a_directory_is_named() {
+    let storage = Storage::new("unreadable", 1);
+    let path = storage.path(0);
+    let marker = path.join(".kafka_cleanshutdown");
+    storage.disk.create_dir_all(&marker).unwrap();
+    let lock = storage.disk.lock(&path.join(".lock")).unwrap();
+    let opened = LogDir::open(&storage.env().disk, &path, lock, klamm_model::NodeId(1), None);
+    let error = opened.unwrap_err().to_string();
+    assert!(error.contains(&marker.display().to_string()), "{error}");
+}
